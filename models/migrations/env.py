@@ -1,0 +1,28 @@
+"""Alembic's entry: run the revisions in one transaction under an advisory lock."""
+
+from __future__ import annotations
+
+from alembic import context
+from sqlalchemy import text
+
+from models.database import open_engine
+from models.tables import Base
+
+_LOCK = 0x676F746F6E67  # "gotong": any constant shared by every migrating process
+
+
+def run() -> None:
+    """Connect to the URL the caller put into the configuration and upgrade."""
+    engine = open_engine(context.config.attributes["url"], pool_size=1, application_name="gotong-migrate")
+    try:
+        with engine.connect() as connection:
+            context.configure(connection=connection, target_metadata=Base.metadata)
+            with context.begin_transaction():
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+                context.run_migrations()
+            connection.commit()
+    finally:
+        engine.dispose()
+
+
+run()
