@@ -58,3 +58,15 @@ def order_bundle(programmes: Iterable[Programme]) -> Bundle:
 def write_bundle(bundle: Iterable[Programme]) -> str:
     """The canonical text of a bundle, such as ``JKK+JKM``."""
     return "+".join(order_bundle(bundle))
+
+
+def bundle_mask(bundle: Iterable[Programme]) -> int:
+    """A bundle as a bit mask, JKK = 1, JKM = 2, JHT = 4, JKN = 8, as the tables keep it."""
+    return sum(1 << _POSITION[programme] for programme in set(bundle))
+
+
+def bundle_of_mask(mask: int) -> Bundle:
+    """The bundle of a bit mask; 0 is the empty bundle. Raises :class:`BundleError` outside 0-15."""
+    if not 0 <= mask < 1 << len(Programme):
+        raise BundleError(f"{mask} is not a bit mask of programmes")
+    return tuple(programme for programme, position in _POSITION.items() if mask >> position & 1)

@@ -130,7 +130,7 @@ class TariffRow:
         else:
             assert self.percent_of_base is not None
             share = base_rupiah * self.percent_of_base / 100
-            amount = Fraction(min(max(share, self.lowest_rupiah), self.highest_rupiah))
+            amount = min(max(share, Fraction(self.lowest_rupiah)), Fraction(self.highest_rupiah))
         return round_half_up(amount * (1 - self.discount) * (1 - fund_discount))
 
     def applies(self, month: int, payer: Payer, sector: str, switches: frozenset[str]) -> bool:
@@ -318,6 +318,13 @@ def parse_rows(text: str) -> tuple[TariffRow, ...]:
     Raises :class:`TariffError` naming every wrong row, column, value and what was expected.
     """
     text = text.removeprefix("\ufeff")
+    try:
+        return _read_rows(text)
+    except csv.Error as error:
+        raise TariffError([f"not a CSV file: {error}"]) from None
+
+
+def _read_rows(text: str) -> tuple[TariffRow, ...]:
     header_line = text.partition("\n")[0]
     delimiter = ";" if header_line.count(";") > header_line.count(",") else ","
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
@@ -330,7 +337,8 @@ def parse_rows(text: str) -> tuple[TariffRow, ...]:
     reader.fieldnames = columns
     rows: list[TariffRow] = []
     problems: list[str] = []
-    for number, cells in enumerate(reader, start=2):
+    for cells in reader:
+        number = reader.line_num
         if None in cells or None in cells.values():
             problems.append(f"row {number}: expected {len(columns)} cells")
             continue
