@@ -1,0 +1,272 @@
+"""Allocate: match a regency's open needs to its funds, and propose what was found.
+
+request → generation → snapshot → solve → verify → propose. A run owns its
+regency by generation number: whoever starts later fences everyone before, so a
+worker that slept through its lease cannot write an old plan over a new one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from sqlalchemy import Connection, Engine, delete, insert, select, update
+from sqlalchemy.exc import OperationalError
+
+from models.event import AllocationProposed, FundProposal, TierOutcome
+from models.tables import AllocationRequest, AllocationRun, AllocationSignal, Regency
+from models.tariff import TariffTable
+from optimizer.policy import Policy
+from optimizer.result import AllocationResult, Prices, Status
+from optimizer.verify import verify
+from workflow.outbox import enqueue_event
+from workflow.propose import PlanOutdatedError, ProposeOutcome, close_run, propose
+from workflow.request import raise_signal
+from workflow.snapshot import Snapshot, read_snapshot
+from workflow.solver import Solver
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutcome:
+    """What came of a request: ``status`` is the run's, or why there was none.
+
+    ``ANSWERED``: an earlier delivery did the work. ``HALTED``: an audit breach stopped the
+    regency. ``ABANDONED``: the world moved on; a new signal asks for another run.
+    """
+
+    status: str
+    run_id: uuid.UUID | None = None
+    needs: int = 0
+    proposed: int = 0
+    moved: ProposeOutcome | None = None
+
+
+def allocate_regency(
+    engine: Engine,
+    regency: str,
+    *,
+    solver: Solver,
+    policy: Policy,
+    tariffs: TariffTable,
+    time_limit_seconds: float,
+    request_number: int | None = None,
+    now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
+) -> RunOutcome:
+    """Run one allocation for ``regency`` (code such as ``64.02``).
+
+    With ``request_number``, a request that is already answered is left alone, so a repeated
+    message costs one query. Raises ``LookupError`` for a regency that Gotong does not serve;
+    a failing solver leaves the run ``FAILED``, the request unanswered and its error raised.
+    """
+    begun = _begin_run(engine, regency, policy, request_number)
+    if isinstance(begun, RunOutcome):
+        return begun
+    run_id, generation, timezone = begun
+    try:
+        with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+            snapshot = read_snapshot(connection, regency, tariffs, now().astimezone(timezone).date())
+            previous = _read_prices(connection, snapshot)
+        result = solver(snapshot.problem, policy, previous=previous, time_limit_seconds=time_limit_seconds)
+        verify(snapshot.problem, policy, result)
+        with engine.begin() as connection:
+            moment = now()
+            moved = propose(
+                connection,
+                snapshot,
+                result,
+                _unfunded_reasons(snapshot, result),
+                run_id=run_id,
+                generation=generation,
+                now=moment,
+            )
+            close_run(connection, run_id, result.status.value, _run_figures(snapshot, result, moved), moment)
+            _announce(connection, snapshot, result, moved, run_id, generation, policy)
+            _answer_request(connection, regency, request_number, moment)
+    except PlanOutdatedError as error:
+        with engine.begin() as connection:
+            close_run(connection, run_id, "ABANDONED", {"progress": {"reason": str(error)}}, now())
+            raise_signal(connection, regency)
+            _answer_request(connection, regency, request_number, now())
+        return RunOutcome("ABANDONED", run_id)
+    except Exception:
+        _fail_run(engine, run_id, now())
+        raise
+    funded = int((result.fund_of_worker >= 0).sum())
+    return RunOutcome(result.status.value, run_id, len(snapshot.needs), funded, moved)
+
+
+def _begin_run(
+    engine: Engine, regency: str, policy: Policy, request_number: int | None
+) -> tuple[uuid.UUID, int, ZoneInfo] | RunOutcome:
+    """Take the next generation and the signals seen so far; ends runs that a crash left open."""
+    with engine.begin() as connection:
+        home = connection.execute(
+            select(Regency.timezone, Regency.halted_reason).where(Regency.code == regency).with_for_update()
+        ).one_or_none()
+        if home is None:
+            raise LookupError(f"regency {regency} is not served here")
+        if request_number is not None and not connection.scalar(
+            select(AllocationRequest.number).where(
+                AllocationRequest.regency_code == regency,
+                AllocationRequest.number == request_number,
+                AllocationRequest.answered_at.is_(None),
+            )
+        ):
+            return RunOutcome("ANSWERED")
+        if home.halted_reason is not None:
+            return RunOutcome("HALTED")
+        # Only signals that are visible now: one that commits later belongs to the next run.
+        connection.execute(delete(AllocationSignal).where(AllocationSignal.regency_code == regency))
+        generation = connection.scalar(
+            update(Regency)
+            .where(Regency.code == regency)
+            .values(generation=Regency.generation + 1)
+            .returning(Regency.generation)
+        )
+        assert generation is not None
+        connection.execute(
+            update(AllocationRun)
+            .where(AllocationRun.regency_code == regency, AllocationRun.status == "RUNNING")
+            .values(status="ABANDONED", progress={"reason": f"overtaken by generation {generation}"})
+        )
+        run_id = uuid.uuid4()
+        connection.execute(
+            insert(AllocationRun).values(
+                id=run_id,
+                regency_code=regency,
+                generation=generation,
+                policy=policy.to_mapping(),
+                status="RUNNING",
+            )
+        )
+    return run_id, generation, ZoneInfo(home.timezone)
+
+
+def _fail_run(engine: Engine, run_id: uuid.UUID, now: dt.datetime) -> None:
+    """Leave a trace of a failed run; when the database is away, the next run closes this one."""
+    with contextlib.suppress(OperationalError), engine.begin() as connection:
+        close_run(connection, run_id, "FAILED", {}, now)
+        regency = connection.scalar(select(AllocationRun.regency_code).where(AllocationRun.id == run_id))
+        assert regency is not None
+        raise_signal(connection, regency)
+
+
+def _answer_request(
+    connection: Connection, regency: str, request_number: int | None, now: dt.datetime
+) -> None:
+    if request_number is None:
+        return
+    connection.execute(
+        update(AllocationRequest)
+        .where(AllocationRequest.regency_code == regency, AllocationRequest.number == request_number)
+        .values(answered_at=now)
+    )
+
+
+def _run_figures(snapshot: Snapshot, result: AllocationResult, moved: ProposeOutcome) -> dict[str, object]:
+    return {
+        "needs": len(snapshot.needs),
+        "proposed": int((result.fund_of_worker >= 0).sum()),
+        "changed": moved.opened + moved.closed,
+        "tiers": [
+            {
+                "name": tier.name,
+                "value": tier.value,
+                "bound": tier.bound,
+                "gap": tier.gap,
+                "seconds": tier.seconds,
+                "proven": tier.proven,
+            }
+            for tier in result.tiers
+        ],
+        "seconds": dict(result.seconds),
+        "prices": _write_prices(snapshot, result.prices),
+    }
+
+
+def _announce(
+    connection: Connection,
+    snapshot: Snapshot,
+    result: AllocationResult,
+    moved: ProposeOutcome,
+    run_id: uuid.UUID,
+    generation: int,
+    policy: Policy,
+) -> None:
+    """Announce the run: ``allocation.proposed.v1``, without a word about any single worker."""
+    enqueue_event(
+        connection,
+        "allocation.proposed.v1",
+        AllocationProposed(
+            run_id=str(run_id),
+            regency=snapshot.regency,
+            generation=generation,
+            policy=policy.name,
+            status="OPTIMAL" if result.status is Status.OPTIMAL else "FEASIBLE",
+            needs=len(snapshot.needs),
+            proposed=int((result.fund_of_worker >= 0).sum()),
+            tiers=tuple(
+                TierOutcome(name=tier.name, value=tier.value, bound=tier.bound, gap=tier.gap)
+                for tier in result.tiers
+            ),
+            funds=tuple(
+                FundProposal(
+                    fund_id=fund.fund_code,
+                    reserved_rupiah=fund.reserved_rupiah,
+                    released_rupiah=fund.released_rupiah,
+                    workers=fund.opened,
+                )
+                for fund in moved.funds
+            ),
+        ),
+        key=snapshot.regency.encode(),
+    )
+
+
+def _write_prices(snapshot: Snapshot, prices: Prices) -> dict[str, Any]:
+    return {
+        "funds": list(snapshot.fund_codes),
+        "districts": list(snapshot.districts),
+        "fund": prices.fund.tolist(),
+        "head": prices.head.tolist(),
+        "district": prices.district.tolist(),
+    }
+
+
+def _read_prices(connection: Connection, snapshot: Snapshot) -> Prices | None:
+    """The last finished run's prices, laid out for the funds and districts of this snapshot."""
+    stored = connection.scalar(
+        select(AllocationRun.prices)
+        .where(
+            AllocationRun.regency_code == snapshot.regency,
+            AllocationRun.status.in_(("OPTIMAL", "FEASIBLE")),
+            AllocationRun.prices.is_not(None),
+        )
+        .order_by(AllocationRun.generation.desc())
+        .limit(1)
+    )
+    if stored is None or stored["districts"] != list(snapshot.districts):
+        return None
+    prices = Prices(
+        fund=np.zeros(len(snapshot.fund_codes)),
+        head=np.zeros(len(snapshot.fund_codes)),
+        district=np.zeros((len(snapshot.fund_codes), len(snapshot.districts))),
+    )
+    place = {code: index for index, code in enumerate(snapshot.fund_codes)}
+    for source, code in enumerate(stored["funds"]):
+        if (target := place.get(code)) is not None:
+            prices.fund[target] = stored["fund"][source]
+            prices.head[target] = stored["head"][source]
+            prices.district[target] = stored["district"][source]
+    return prices
+
+
+def _unfunded_reasons(snapshot: Snapshot, result: AllocationResult) -> list[str]:
+    """One reason code per need, empty for funded ones."""
+    return ["" if fund >= 0 else "outbid" for fund in result.fund_of_worker.tolist()]

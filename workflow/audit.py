@@ -1,0 +1,234 @@
+"""Audit: recompute every balance and line in one snapshot, and name what does not agree.
+
+Read-only, REPEATABLE READ: the findings belong to one moment, however long the
+reading takes and whatever is written meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Engine, Row, select, text
+
+from models.journal import CHAIN_START, EFFECTS, chain_entry
+from models.tables import Fund, JournalEntry
+
+_BUCKETS = ("pledged", "reserved", "committed", "disbursed", "expired")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One disagreement. ``check`` names the invariant, ``subject`` the fund, run or need."""
+
+    check: str
+    subject: str
+    difference_rupiah: int
+    message: str
+
+
+def audit(engine: Engine) -> list[Finding]:
+    """Every finding, empty when all invariants hold."""
+    with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+        connection.execute(text("SET TRANSACTION READ ONLY"))
+        return [finding for check in CHECKS for finding in check(connection)]
+
+
+def balances_equal_journal(connection: Connection) -> Iterator[Finding]:
+    """Each bucket on the fund row is the fold of the fund's journal."""
+    folds = ", ".join(
+        "coalesce(sum(CASE j.kind "
+        + " ".join(
+            f"WHEN '{kind}' THEN {effects[place]:+d} * j.amount_rupiah"
+            for kind, effects in EFFECTS.items()
+            if effects[place]
+        )
+        + f" ELSE 0 END), 0)::int8 AS {bucket}"
+        for place, bucket in enumerate(_BUCKETS)
+    )
+    rows = connection.execute(
+        text(
+            f"SELECT f.code, {', '.join(f'f.{bucket}_rupiah' for bucket in _BUCKETS)}, {folds}"
+            " FROM fund f LEFT JOIN journal_entry j ON j.fund_id = f.id GROUP BY f.id ORDER BY f.code"
+        )
+    )
+    for row in rows:
+        for bucket in _BUCKETS:
+            stands, journal = getattr(row, f"{bucket}_rupiah"), getattr(row, bucket)
+            if stands != journal:
+                yield Finding(
+                    "balances_equal_journal",
+                    row.code,
+                    stands - journal,
+                    f"{bucket} stands at {stands} rupiah, the journal adds up to {journal}",
+                )
+
+
+def no_fund_overdrawn(connection: Connection) -> Iterator[Finding]:
+    """No bucket is negative and promises stay within the pledge, whatever became of the CHECKs."""
+    for fund in connection.execute(select(Fund.__table__).order_by(Fund.code)):
+        buckets = {bucket: getattr(fund, f"{bucket}_rupiah") for bucket in _BUCKETS}
+        for bucket, amount in buckets.items():
+            if amount < 0:
+                yield Finding("no_fund_overdrawn", fund.code, amount, f"{bucket} is {amount} rupiah")
+        promised = sum(buckets.values()) - buckets["pledged"]
+        if promised > buckets["pledged"]:
+            excess = promised - buckets["pledged"]
+            yield Finding(
+                "no_fund_overdrawn", fund.code, excess, f"promises exceed the pledge by {excess} rupiah"
+            )
+
+
+def lines_equal_entries(connection: Connection) -> Iterator[Finding]:
+    """Per run (or event) and fund, the lines opened and closed sum to the journal's entries."""
+    yield from _compare_lines(
+        connection,
+        "reserve",
+        "SELECT run_id AS cause, fund_id, sum(amount_rupiah) AS total FROM proposal GROUP BY 1, 2",
+    )
+    yield from _compare_lines(
+        connection,
+        "release",
+        "SELECT coalesce(closed_run_id, closed_event_key) AS cause, fund_id, sum(amount_rupiah) AS total"
+        " FROM proposal WHERE closed_at IS NOT NULL GROUP BY 1, 2",
+    )
+
+
+def _compare_lines(connection: Connection, kind: str, lines: str) -> Iterator[Finding]:
+    rows = connection.execute(
+        text(
+            f"""
+            WITH lines AS ({lines}), entries AS (
+                SELECT coalesce(run_id, event_key) AS cause, fund_id, sum(amount_rupiah) AS total
+                FROM journal_entry WHERE kind = :kind GROUP BY 1, 2
+            )
+            SELECT f.code, cause, coalesce(l.total, 0)::int8 AS lines, coalesce(e.total, 0)::int8 AS entries
+            FROM lines l FULL JOIN entries e USING (cause, fund_id) JOIN fund f ON f.id = fund_id
+            WHERE coalesce(l.total, 0) <> coalesce(e.total, 0) ORDER BY f.code, cause
+            """
+        ),
+        {"kind": kind},
+    )
+    for row in rows:
+        yield Finding(
+            "lines_equal_entries",
+            row.code,
+            row.lines - row.entries,
+            f"{kind} by {row.cause}: lines sum to {row.lines} rupiah, journal entries to {row.entries}",
+        )
+
+
+def reserved_equals_open_lines(connection: Connection) -> Iterator[Finding]:
+    """A fund's reserved and committed rupiah are those of its proposed and approved lines."""
+    rows = connection.execute(
+        text(
+            """
+            SELECT f.code, f.reserved_rupiah AS stands,
+                   coalesce(sum(p.amount_rupiah) FILTER (WHERE p.state = 'proposed'), 0)::int8 AS lines
+            FROM fund f LEFT JOIN proposal p ON p.fund_id = f.id
+            GROUP BY f.id
+            HAVING f.reserved_rupiah <> coalesce(sum(p.amount_rupiah) FILTER (WHERE p.state = 'proposed'), 0)
+            ORDER BY f.code
+            """
+        )
+    )
+    for row in rows:
+        yield Finding(
+            "reserved_equals_open_lines",
+            row.code,
+            row.stands - row.lines,
+            f"reserved is {row.stands} rupiah, proposed lines sum to {row.lines}",
+        )
+
+
+def states_agree(connection: Connection) -> Iterator[Finding]:
+    """A need is proposed exactly when one of its lines is, and at most one line is live."""
+    rows = connection.execute(
+        text(
+            """
+            SELECT n.id, n.state, coalesce(string_agg(p.state, '+' ORDER BY p.state), 'none') AS lines
+            FROM coverage_need n
+            LEFT JOIN proposal p ON p.need_id = n.id AND p.state IN ('proposed', 'approved', 'enrolled')
+            GROUP BY n.id
+            HAVING n.state <> coalesce(string_agg(p.state, '+'),
+                                       CASE n.state WHEN 'closed' THEN 'closed' ELSE 'waiting' END)
+            ORDER BY n.id
+            """
+        )
+    )
+    for row in rows:
+        yield Finding(
+            "states_agree", f"need {row.id}", 0, f"need is {row.state}, its live lines are {row.lines}"
+        )
+
+
+def rules_hold(connection: Connection) -> Iterator[Finding]:
+    """Caps hold over all live lines of every fund."""
+    rows = connection.execute(
+        text(
+            """
+            WITH heads AS (
+                SELECT p.fund_id, n.district_code, count(*) AS heads
+                FROM proposal p JOIN coverage_need n ON n.id = p.need_id
+                WHERE p.state IN ('proposed', 'approved', 'enrolled') GROUP BY 1, 2
+            )
+            SELECT f.code, sum(h.heads) AS heads, max(h.heads) AS district_heads, f.head_count_cap, f.district_cap
+            FROM fund f JOIN heads h ON h.fund_id = f.id GROUP BY f.id
+            HAVING sum(h.heads) > f.head_count_cap OR max(h.heads) > f.district_cap
+            ORDER BY f.code
+            """
+        )
+    )
+    for row in rows:
+        yield Finding(
+            "rules_hold",
+            row.code,
+            0,
+            f"{row.heads} workers (most in one district: {row.district_heads}) against caps"
+            f" {row.head_count_cap} and {row.district_cap}",
+        )
+
+
+def chain_intact(connection: Connection) -> Iterator[Finding]:
+    """Each entry's hash follows from its content and its predecessor, with no number missing."""
+    entries = connection.execution_options(yield_per=5000).execute(
+        select(JournalEntry.__table__, Fund.code.label("fund_code"))
+        .join(Fund, Fund.id == JournalEntry.fund_id)
+        .order_by(Fund.code, JournalEntry.number)
+    )
+    fund_code, number, previous_hash = "", 0, CHAIN_START
+    for entry in entries:
+        if entry.fund_code != fund_code:
+            fund_code, number, previous_hash = entry.fund_code, 0, CHAIN_START
+        if problem := _chain_break(entry, number + 1, previous_hash):
+            yield Finding("chain_intact", fund_code, 0, f"journal entry {entry.number}: {problem}")
+        number, previous_hash = entry.number, entry.hash
+
+
+def _chain_break(entry: Row[tuple[object, ...]], number: int, previous_hash: bytes) -> str | None:
+    if entry.number != number:
+        return f"entry {number} is missing"
+    if entry.previous_hash != previous_hash:
+        return "does not follow its predecessor"
+    sealed = chain_entry(
+        entry.previous_hash,
+        fund_code=entry.fund_code,
+        number=entry.number,
+        kind=entry.kind,
+        amount_rupiah=entry.amount_rupiah,
+        cause=entry.run_id or entry.event_key,
+        recorded_at=entry.recorded_at,
+    )
+    return None if sealed == entry.hash else "its content was changed"
+
+
+#: Every invariant, in the order an auditor would ask.
+CHECKS = (
+    balances_equal_journal,
+    no_fund_overdrawn,
+    lines_equal_entries,
+    reserved_equals_open_lines,
+    states_agree,
+    rules_hold,
+    chain_intact,
+)

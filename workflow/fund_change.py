@@ -1,0 +1,171 @@
+"""Fund change: a pledge or budget line was made, raised, cut or re-ruled.
+
+The event carries the fund's whole state and a revision, so that repeated and
+late events cannot add money twice: the journal receives the difference between
+what the event says and what stands.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Callable
+
+from sqlalchemy import Connection, insert, select, text, update
+
+from models.event import BudgetChanged, FundRules, PledgeChanged
+from models.journal import Balances
+from models.programme import Programme, bundle_mask
+from models.tables import Fund, Regency
+from workflow.move_money import Movement, move_money
+from workflow.request import raise_signal
+
+_RELEASE_LINES = text(
+    """
+    WITH released AS (
+        UPDATE proposal SET state = 'released', closed_at = :now, closed_event_key = :event_key
+        WHERE fund_id = :fund_id AND state = 'proposed'
+        RETURNING need_id, amount_rupiah
+    ), returned AS (
+        UPDATE coverage_need n SET state = 'waiting', version = n.version + 1, unfunded_reason = NULL
+        FROM released r WHERE n.id = r.need_id
+    )
+    SELECT coalesce(sum(amount_rupiah), 0)::int8 FROM released
+    """
+)
+
+
+class FundChangeRefusedError(Exception):
+    """The change cannot stand; ``reason`` is the dead letter's code, the message its detail."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+def change_fund(
+    connection: Connection, change: PledgeChanged | BudgetChanged, event_key: uuid.UUID, now: dt.datetime
+) -> str:
+    """Apply one change in the caller's transaction; returns its outcome.
+
+    ``created``, ``changed``, or ``stale`` when a revision as high stands already. Raises
+    ``FundChangeRefusedError``: an unserved regency, a fund that would change its kind or
+    regency, or a total below what is already committed.
+    """
+    if connection.scalar(select(Regency.code).where(Regency.code == change.regency)) is None:
+        raise FundChangeRefusedError("regency_not_served", f"regency {change.regency} is not served here")
+    standing = connection.execute(
+        select(Fund.__table__).where(Fund.code == change.fund_id).with_for_update()
+    ).one_or_none()
+    kind = "csr" if isinstance(change, PledgeChanged) else "apbd"
+    values = _fund_columns(change, kind)
+    if standing is None:
+        fund_id = connection.execute(insert(Fund).values(values).returning(Fund.id)).scalar_one()
+        if total_rupiah := _total_rupiah(change):
+            move_money(
+                connection, [Movement(fund_id, "pledge", total_rupiah)], recorded_at=now, event_key=event_key
+            )
+        raise_signal(connection, change.regency)
+        return "created"
+    if change.revision <= standing.revision:
+        return "stale"
+    if standing.kind != kind:
+        raise FundChangeRefusedError("fund_kind_changed", f"fund {change.fund_id} is of kind {standing.kind}")
+    if standing.regency_code != change.regency:
+        raise FundChangeRefusedError(
+            "fund_regency_changed", f"fund {change.fund_id} belongs to regency {standing.regency_code}"
+        )
+    balances = Balances(
+        standing.pledged_rupiah,
+        standing.reserved_rupiah,
+        standing.committed_rupiah,
+        standing.disbursed_rupiah,
+        standing.expired_rupiah,
+    )
+    _change_total(connection, standing.id, balances, change, event_key, now, lambda: _set(connection, values))
+    raise_signal(connection, change.regency)
+    return "changed"
+
+
+def _change_total(
+    connection: Connection,
+    fund_id: int,
+    balances: Balances,
+    change: PledgeChanged | BudgetChanged,
+    event_key: uuid.UUID,
+    now: dt.datetime,
+    set_columns: Callable[[], None],
+) -> None:
+    """Journal the difference. A raised ceiling is set before its money, a cut one after it.
+
+    Proposals above a reduced total are released, all of the fund's at once: nobody has signed
+    them, and the next run finds the best use of what is left.
+    """
+    difference = _total_rupiah(change) - balances.pledged_rupiah
+    if difference >= 0:
+        set_columns()
+        if difference:
+            move_money(
+                connection, [Movement(fund_id, "top_up", difference)], recorded_at=now, event_key=event_key
+            )
+        return
+    movements = [Movement(fund_id, "reduce", -difference)]
+    if -difference > balances.available_rupiah:
+        released = connection.scalar(_RELEASE_LINES, {"fund_id": fund_id, "now": now, "event_key": event_key})
+        assert released is not None
+        if -difference > balances.available_rupiah + released:
+            spoken_for = balances.pledged_rupiah - balances.available_rupiah - released
+            raise FundChangeRefusedError(
+                "below_committed",
+                f"fund {change.fund_id}: a total of {_total_rupiah(change)} rupiah is below the"
+                f" {spoken_for} already committed",
+            )
+        movements.insert(0, Movement(fund_id, "release", released))
+    move_money(connection, movements, recorded_at=now, event_key=event_key)
+    set_columns()
+
+
+def _set(connection: Connection, values: dict[str, object]) -> None:
+    connection.execute(update(Fund).where(Fund.code == values["code"]).values(values))
+
+
+def _total_rupiah(change: PledgeChanged | BudgetChanged) -> int:
+    """What the fund may spend in all: the pledge, or the lesser of pagu and released funds (SPD)."""
+    if isinstance(change, PledgeChanged):
+        return change.amount_rupiah
+    return min(change.ceiling_rupiah, change.released_rupiah)
+
+
+def _fund_columns(change: PledgeChanged | BudgetChanged, kind: str) -> dict[str, object]:
+    rules: FundRules = change.rules
+    columns: dict[str, object] = {
+        "code": change.fund_id,
+        "regency_code": change.regency,
+        "kind": kind,
+        "name": change.name,
+        "revision": change.revision,
+        "window_from": dt.date.fromisoformat(f"{change.window_from}-01"),
+        "window_to": dt.date.fromisoformat(f"{change.window_to}-01"),
+        "regions": list(rules.regions),
+        "occupations": list(rules.occupations),
+        "programmes": bundle_mask(Programme(code) for code in rules.programmes),
+        "sexes": list(rules.sexes),
+        "age_from": rules.age_from,
+        "age_to": rules.age_to,
+        "max_months": rules.max_months,
+        "head_count_cap": rules.head_count_cap,
+        "district_cap": rules.district_cap,
+        "min_workers": rules.min_workers,
+    }
+    if isinstance(change, PledgeChanged):
+        return columns | {
+            "funder": change.funder,
+            "npwp": change.npwp,
+            "jkk_jkm_discount": change.jkk_jkm_discount,
+        }
+    return columns | {
+        "fiscal_year": change.fiscal_year,
+        "account_code": change.account_code,
+        "ceiling_rupiah": change.ceiling_rupiah,
+        "released_rupiah": change.released_rupiah,
+    }

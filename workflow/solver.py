@@ -1,0 +1,24 @@
+"""How a workflow step calls the optimiser without knowing where it runs."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from optimizer.policy import Policy
+from optimizer.problem import AllocationProblem
+from optimizer.result import AllocationResult, Prices
+
+
+class Solver(Protocol):
+    """Solves a problem, in this process or (in a stream worker) in one of its own."""
+
+    def __call__(
+        self,
+        problem: AllocationProblem,
+        policy: Policy,
+        *,
+        previous: Prices | None,
+        time_limit_seconds: float,
+    ) -> AllocationResult:
+        """Return a verified result within about ``time_limit_seconds``."""
+        ...
