@@ -476,10 +476,10 @@ def _coded(table: pa.Table, name: str, check: Callable[[str], Any]) -> tuple[Int
         except Refused as refused:
             raise _Unclean(str(refused)) from refused
         code_of[position] = values.setdefault(value, len(values))
-    return code_of[_as_numpy(column.indices, np.int32)], list(values)
+    return code_of[as_numpy(column.indices, np.int32)], list(values)
 
 
-def _as_numpy(numbers: pa.Array, dtype: Any) -> Any:
+def as_numpy(numbers: pa.Array, dtype: Any) -> Any:
     """An integer array without nulls, without the copy and the imports of Arrow's own conversion."""
     return np.frombuffer(numbers.buffers()[1], dtype=dtype)[numbers.offset : numbers.offset + len(numbers)]
 

@@ -207,7 +207,7 @@ def build_problem(
     dated = tuple(
         fund.closing_in(fund.expires) if start_month is not None and fund.expires else fund for fund in funds
     )
-    return replace_funds(problem, names, dated)
+    return _with_funds(problem, names, dated)
 
 
 def replace_funds(
@@ -217,23 +217,20 @@ def replace_funds(
 
     ``workers.current_fund`` is kept by fund id; a fund that is gone leaves ``NONE``.
     """
-    fund_costs = tuple(dict.fromkeys(fund.cost_key for fund in terms))
     kept = {fund.fund_id: index for index, fund in enumerate(terms)}
-    index_now = np.array([kept.get(fund.fund_id, NONE) for fund in names.funds] + [NONE], dtype=np.int32)
     # NONE is -1, so it picks the last entry, which is NONE.
+    index_now = np.array([kept.get(fund.fund_id, NONE) for fund in names.funds] + [NONE], dtype=np.int32)
     workers = replace(problem.workers, current_fund=index_now[problem.workers.current_fund])
-    if not names.funds:
-        workers = problem.workers
+    return _with_funds(replace(problem, workers=workers), names, terms)
+
+
+def _with_funds(
+    problem: AllocationProblem, names: MatchNames, terms: Sequence[FundTerms]
+) -> tuple[AllocationProblem, MatchNames]:
+    fund_costs = tuple(dict.fromkeys(fund.cost_key for fund in terms))
     changed = replace(names, funds=tuple(terms), fund_costs=fund_costs)
-    return (
-        replace(
-            problem,
-            workers=workers,
-            funds=build_funds(terms, changed),
-            cost_rupiah=names.tariffs.cost_matrix(names.worker_costs, fund_costs),
-        ),
-        changed,
-    )
+    costs = names.tariffs.cost_matrix(names.worker_costs, fund_costs)
+    return replace(problem, funds=build_funds(terms, changed), cost_rupiah=costs), changed
 
 
 def build_funds(terms: Sequence[FundTerms], names: MatchNames) -> Funds:
