@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from models.journal import CHAIN_START, Balances, chain_entry
 from models.tables import Fund, JournalEntry
@@ -64,7 +65,7 @@ def lock_funds(connection: Connection, fund_ids: Iterable[int]) -> dict[int, Loc
         for row in connection.execute(
             select(JournalEntry.fund_id, JournalEntry.number, JournalEntry.hash)
             .where(JournalEntry.fund_id.in_(wanted))
-            .distinct(JournalEntry.fund_id)
+            .ext(distinct_on(JournalEntry.fund_id))
             .order_by(JournalEntry.fund_id, JournalEntry.number.desc())
         )
     }
