@@ -7,12 +7,9 @@ be silently ignored.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import difflib
 import os
 import re
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -23,8 +20,8 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 PREFIX: Final = "GOTONG_"
 #: Names with these beginnings belong to the tests and to the supervisor, not to a person.
 _OTHER_PREFIXES: Final = ("GOTONG_TEST_", "GOTONG_BENCH_", "GOTONG_INTERNAL_", "GOTONG_FAIL")
-MASTER_KEY_BYTES: Final = 32
-_MAKE_KEY = "make one with: openssl rand -hex 32"
+_MAKE_KEY = "make one with: openssl rand -base64 32"
+LOCAL_KEY_FILE: Final = "master.key"
 _BROKER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})")
 
 
@@ -40,8 +37,8 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(None, description="PostgreSQL; unset: embedded")
     kafka_brokers: str | None = Field(None, description="host:port,host:port; unset: embedded")
     data_dir: Path = Field(Path(".gotong"), description="folder of the embedded parts, logs and local key")
-    master_key: SecretStr | None = Field(None, description="32 bytes as 64 hex digits or base64")
-    master_key_file: Path | None = Field(None, description="file that holds the master key")
+    master_key: SecretStr | None = Field(None, description="base64 keys of 32 bytes, newest first, comma-separated")
+    master_key_file: Path | None = Field(None, description="file that holds what GOTONG_MASTER_KEY would")
     regencies: Annotated[tuple[str, ...], NoDecode] = Field(("64.02",), description="codes, comma-separated")
     host: str = Field("127.0.0.1", min_length=1, description="address the portal listens on")
     port: int = Field(6402, ge=1, le=65535, description="port of the portal")
@@ -110,7 +107,7 @@ class Settings(BaseSettings):
     @classmethod
     def _is_key(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
-            parse_master_key(value.get_secret_value())
+            parse_master_keys(value.get_secret_value())
         return value
 
     @field_validator("master_key_file")
@@ -182,52 +179,63 @@ def load_settings(environment: Mapping[str, str] | None = None, **overrides: obj
         raise SettingError("\n".join(lines)) from None
 
 
-def load_master_key(settings: Settings, *, local_key_allowed: bool | None = None) -> bytes:
-    """The 32 bytes under which NIKs are encrypted and hashed.
+def load_master_keys(settings: Settings, *, local_key_allowed: bool | None = None) -> list[bytes]:
+    """The keys of 32 bytes under which NIKs are encrypted and hashed, newest first.
 
     GOTONG_MASTER_KEY, else GOTONG_MASTER_KEY_FILE, else a key file of the data folder, made at first use with
     permissions 0600. The last is for the embedded database (whose data lies beside it anyway) and for the demo;
     a database of your own demands that you keep the key yourself. Raises ``SettingError``.
     """
     if settings.master_key is not None:
-        return parse_master_key(settings.master_key.get_secret_value())
+        return parse_master_keys(settings.master_key.get_secret_value())
     if settings.master_key_file is not None:
         return _read_key_file(settings.master_key_file)
     if local_key_allowed is None:
         local_key_allowed = settings.embedded_database
     if not local_key_allowed:
         raise SettingError(f"GOTONG_MASTER_KEY: required with GOTONG_DATABASE_URL; {_MAKE_KEY}")
-    path = settings.data_dir / "master.key"
     make_folder(settings.data_dir)
+    path = settings.data_dir / LOCAL_KEY_FILE
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        try:
-            return _read_key_file(path)
-        except ValueError as error:
-            raise SettingError(f"GOTONG_DATA_DIR: {error}") from None
+        _make_key_file(path)
+        return _read_key_file(path)
     except OSError as error:
         raise SettingError(f"GOTONG_DATA_DIR: {path} cannot be written: {error.strerror}") from None
-    key = secrets.token_bytes(MASTER_KEY_BYTES)
+    except ValueError as error:
+        raise SettingError(f"GOTONG_DATA_DIR: {error}") from None
+
+
+def parse_master_keys(text: str) -> list[bytes]:
+    """Keys from base64, newest first; the message of the ``ValueError`` never repeats the text."""
+    from models.vault import decode_master_keys
+
+    try:
+        keys = decode_master_keys(text)
+    except ValueError as error:
+        raise ValueError(f"{error}; {_MAKE_KEY}") from None
+    if any(len(set(key)) < 8 for key in keys):
+        raise ValueError(f"is not random; {_MAKE_KEY}")
+    return keys
+
+
+def _make_key_file(path: Path) -> None:
+    """Make a key file unless there is one; two processes at once end up with the same one."""
+    from models.vault import make_master_key
+
+    if path.exists():
+        return
+    fresh = path.with_name(f"{path.name}.{os.getpid()}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
-        file.write(key.hex() + "\n")
+        file.write(make_master_key() + "\n")
         file.flush()
         os.fsync(file.fileno())
-    return key
-
-
-def parse_master_key(text: str) -> bytes:
-    """32 bytes from 64 hex digits or base64; the message of the ``ValueError`` never repeats the text."""
-    text = text.strip()
     try:
-        key = bytes.fromhex(text) if len(text) == 2 * MASTER_KEY_BYTES else _decode_base64(text)
-    except (ValueError, binascii.Error):
-        key = b""
-    if len(key) != MASTER_KEY_BYTES:
-        raise ValueError(f"is not {MASTER_KEY_BYTES} bytes as 64 hex digits or base64; {_MAKE_KEY}")
-    if len(set(key)) < 8:
-        raise ValueError(f"is not random; {_MAKE_KEY}")
-    return key
+        os.link(fresh, path)  # appears whole or not at all, and never over another
+    except FileExistsError:
+        pass
+    finally:
+        fresh.unlink()
 
 
 def make_folder(folder: Path) -> None:
@@ -240,21 +248,15 @@ def make_folder(folder: Path) -> None:
         raise SettingError(f"GOTONG_DATA_DIR: {folder} cannot be written by this user")
 
 
-def _decode_base64(text: str) -> bytes:
-    return base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True)
-
-
-def _read_key_file(path: Path) -> bytes:
+def _read_key_file(path: Path) -> list[bytes]:
     try:
-        text = path.expanduser().read_text(encoding="ascii")
+        text = path.expanduser().read_text(encoding="ascii", errors="replace")
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        text = ""
     try:
-        return parse_master_key(text)
+        return parse_master_keys(text)
     except ValueError as error:
-        raise ValueError(f"{path} {error}") from None
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _suggest(name: str) -> str:

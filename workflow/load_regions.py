@@ -6,14 +6,13 @@ workers and funds refer to it.
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Sequence
-from functools import cache
-from importlib import resources
+from collections.abc import Iterable
 from typing import Final
 
 from sqlalchemy import Connection, Engine, text
+
+from models.region import Region
+from models.region import load_regions as read_regions
 
 #: Kalimantan Timur keeps Central Indonesia Time (WITA), which has no daylight saving.
 TIMEZONE_OF_PROVINCE: Final = {"64": "Asia/Makassar"}
@@ -23,7 +22,7 @@ _LEVELS: Final = ("province", "regency", "district", "village")
 _UPSERT_REGIONS = text(
     """
     INSERT INTO region AS known (code, name, level, parent_code, kind)
-    SELECT code, name, level, nullif(parent, ''), nullif(kind, '')
+    SELECT code, name, level, parent, kind
     FROM unnest(CAST(:codes AS text[]), CAST(:names AS text[]), CAST(:levels AS text[]),
                 CAST(:parents AS text[]), CAST(:kinds AS text[])) AS given(code, name, level, parent, kind)
     ON CONFLICT (code) DO UPDATE
@@ -44,16 +43,9 @@ _UPSERT_REGENCIES = text(
 )
 
 
-@cache
-def region_rows() -> tuple[dict[str, str], ...]:
-    """Rows of models/data/regions.csv (code, name, level, parent, kind), parents before children."""
-    table = resources.files("models.data").joinpath("regions.csv").read_text(encoding="utf-8")
-    return tuple(csv.DictReader(io.StringIO(table)))
-
-
 def known_regencies() -> tuple[str, ...]:
     """Codes of the regencies and cities that can be served: their villages are in the table."""
-    return tuple(row["code"] for row in region_rows() if row["level"] == "regency")
+    return tuple(region.code for region in read_regions() if region.level == "regency")
 
 
 def load_regions(engine: Engine, regencies: Iterable[str]) -> int:
@@ -63,13 +55,15 @@ def load_regions(engine: Engine, regencies: Iterable[str]) -> int:
     table.
     """
     served = tuple(dict.fromkeys(regencies))
-    unknown = [code for code in served if code not in known_regencies()]
+    regions = read_regions()
+    known = {region.code for region in regions if region.level == "regency"}
+    unknown = [code for code in served if code not in known]
     if unknown:
         raise ValueError(f"no such regency in the region table: {', '.join(unknown)}")
     with engine.begin() as connection:
         changed = 0
         for level in _LEVELS:
-            changed += _upsert_level(connection, [row for row in region_rows() if row["level"] == level])
+            changed += _upsert_level(connection, [region for region in regions if region.level == level])
         result = connection.execute(
             _UPSERT_REGENCIES,
             {"codes": list(served), "timezones": [TIMEZONE_OF_PROVINCE[code[:2]] for code in served]},
@@ -77,7 +71,7 @@ def load_regions(engine: Engine, regencies: Iterable[str]) -> int:
     return changed + result.rowcount
 
 
-def _upsert_level(connection: Connection, rows: Sequence[dict[str, str]]) -> int:
+def _upsert_level(connection: Connection, regions: list[Region]) -> int:
     columns = {"codes": "code", "names": "name", "levels": "level", "parents": "parent", "kinds": "kind"}
-    given = {parameter: [row[column] for row in rows] for parameter, column in columns.items()}
+    given = {parameter: [getattr(region, column) for region in regions] for parameter, column in columns.items()}
     return connection.execute(_UPSERT_REGIONS, given).rowcount
