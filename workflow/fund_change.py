@@ -9,16 +9,25 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 
-from sqlalchemy import Connection, insert, select, text, update
+from sqlalchemy import Connection, Engine, insert, select, text, update
+from sqlalchemy.dialects.postgresql import insert as insert_or_skip
+from sqlalchemy.exc import DataError, IntegrityError
 
 from models.event import BudgetChanged, FundRules, PledgeChanged
 from models.journal import Balances
+from models.message import EventEnvelope, Refusal, refuse_event
 from models.programme import Programme, bundle_mask
-from models.tables import Fund, Regency
+from models.tables import Fund, InboxEvent, Regency
+from workflow.context import IntakeContext
+from workflow.dead_letter import record_dead_letters
 from workflow.move_money import Movement, move_money
+from workflow.outbox import settle_messages
+from workflow.outcome import REFUSED, BatchOutcome, watch_availability
 from workflow.request import raise_signal
+from workflow.validate import FundReport, validate_funds
 
 _RELEASE_LINES = text(
     """
@@ -41,6 +50,74 @@ class FundChangeRefusedError(Exception):
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
+
+
+def change_funds(
+    engine: Engine,
+    context: IntakeContext,
+    envelopes: Sequence[EventEnvelope],
+    refusals: Sequence[Refusal] = (),
+) -> BatchOutcome:
+    """Apply a batch of fund events in one transaction, each in its own savepoint, in the order given.
+
+    Outcomes: ``created``, ``changed``, ``stale``, ``repeated``, ``refused``. Raises
+    ``workflow.outcome.Unavailable`` when the database is away; nothing is stored then.
+    """
+    reports = validate_funds(context, envelopes)
+    outcomes: list[str] = []
+    refused = list(refusals)
+    with watch_availability(), engine.begin() as connection:
+        for report in reports:
+            outcome = report if isinstance(report, Refusal) else _receive(connection, report, context)
+            if isinstance(outcome, Refusal):
+                refused.append(outcome)
+                outcome = REFUSED
+            outcomes.append(outcome)
+        record_dead_letters(connection, context.vault, refused)
+        messages = [envelope.message for envelope in envelopes] + [refusal.message for refusal in refusals]
+        settle_messages(connection, messages)
+    return BatchOutcome(outcomes, Counter(refusal.reason for refusal in refused))
+
+
+def _receive(connection: Connection, report: FundReport, context: IntakeContext) -> str | Refusal:
+    """One fund event against the inbox: a repeat changes nothing, a conflict or refusal is returned."""
+    envelope, message = report.envelope, report.envelope.message
+    content_hash = envelope.content_hash
+    try:
+        with connection.begin_nested():
+            # Inserted first: of two processes with the same event, one waits here and finds it known.
+            claimed = connection.execute(
+                insert_or_skip(InboxEvent)
+                .values(
+                    event_key=envelope.key,
+                    type=envelope.type,
+                    source=envelope.source,
+                    event_id=envelope.id,
+                    content_hash=content_hash,
+                    log_id=message.log_id,
+                    topic=message.topic,
+                    partition=message.partition,
+                    offset=message.offset,
+                    outcome="received",
+                )
+                .on_conflict_do_nothing()
+            ).rowcount
+            if claimed:
+                outcome = change_fund(connection, report.change, envelope.key, context.now())
+                connection.execute(
+                    update(InboxEvent).where(InboxEvent.event_key == envelope.key).values(outcome=outcome)
+                )
+                return outcome
+    except FundChangeRefusedError as error:
+        return refuse_event(envelope, error.reason, str(error))
+    except (DataError, IntegrityError) as error:
+        detail = f"the database refused the event: {type(error.orig).__name__}"
+        return refuse_event(envelope, "not_storable", detail)
+    known = connection.scalar(select(InboxEvent.content_hash).where(InboxEvent.event_key == envelope.key))
+    if known == content_hash:
+        return "repeated"
+    detail = "an event with this source and id but other content was accepted before"
+    return refuse_event(envelope, "event_id_conflict", detail)
 
 
 def change_fund(
