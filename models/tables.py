@@ -30,8 +30,14 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from models.journal import ENTRY_KINDS
-from models.state import LIVE_PROPOSAL_STATES, NEED_STATES, OPEN_NEED_STATES, PROPOSAL_STATES
+from models.journal import CAUSES, ENTRY_KINDS
+from models.state import (
+    CLOSED_PROPOSAL_STATES,
+    LIVE_PROPOSAL_STATES,
+    NEED_STATES,
+    OPEN_NEED_STATES,
+    PROPOSAL_STATES,
+)
 
 
 def _one_of(column: str, values: tuple[str, ...]) -> str:
@@ -305,8 +311,12 @@ class Proposal(Base):
         CheckConstraint("months BETWEEN 1 AND 12", name="months_1_to_12"),
         CheckConstraint(_one_of("state", PROPOSAL_STATES), name="state_known"),
         CheckConstraint(
-            "(state IN ('superseded', 'released')) = (closed_at IS NOT NULL)", name="closed_when_released"
+            f"({_one_of('state', CLOSED_PROPOSAL_STATES)}) = (closed_at IS NOT NULL)", name="closed_has_time"
         ),
+        CheckConstraint(
+            "num_nulls(closed_at, closed_cause, closed_cause_id) IN (0, 3)", name="closed_has_cause"
+        ),
+        CheckConstraint("version >= 1", name="version_positive"),
         Index(
             "uq_proposal_one_live_per_need",
             "need_id",
@@ -315,7 +325,7 @@ class Proposal(Base):
         ),
         Index("ix_proposal_fund_state", "fund_id", "state"),
         Index("ix_proposal_run", "run_id", "fund_id"),
-        Index("ix_proposal_closed_run", "closed_run_id", "fund_id"),
+        Index("ix_proposal_closed_cause", "closed_cause_id", "fund_id"),
     )
 
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
@@ -325,10 +335,11 @@ class Proposal(Base):
     months: Mapped[int] = mapped_column(SmallInteger)
     amount_rupiah: Mapped[int]
     state: Mapped[str] = mapped_column(server_default="proposed")
+    version: Mapped[int] = mapped_column(Integer, server_default="1")
     opened_at: Mapped[dt.datetime] = mapped_column(server_default=func.clock_timestamp())
     closed_at: Mapped[dt.datetime | None]
-    closed_run_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("allocation_run.id"))
-    closed_event_key: Mapped[uuid.UUID | None]
+    closed_cause: Mapped[str | None]
+    closed_cause_id: Mapped[uuid.UUID | None]
 
 
 class JournalEntry(Base):
@@ -343,11 +354,11 @@ class JournalEntry(Base):
         CheckConstraint("amount_rupiah > 0", name="amount_positive"),
         CheckConstraint("number >= 1", name="number_positive"),
         CheckConstraint(_one_of("kind", ENTRY_KINDS), name="kind_known"),
-        CheckConstraint("(run_id IS NULL) <> (event_key IS NULL)", name="one_cause"),
+        CheckConstraint(_one_of("cause", CAUSES), name="cause_known"),
         CheckConstraint(
             "octet_length(hash) = 32 AND octet_length(previous_hash) = 32", name="hash_is_sha256"
         ),
-        Index("ix_journal_entry_run", "run_id", "fund_id"),
+        Index("ix_journal_entry_cause", "cause_id", "fund_id"),
     )
 
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
@@ -355,8 +366,8 @@ class JournalEntry(Base):
     number: Mapped[int]
     kind: Mapped[str]
     amount_rupiah: Mapped[int]
-    run_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("allocation_run.id"))
-    event_key: Mapped[uuid.UUID | None]
+    cause: Mapped[str] = mapped_column(comment="what moved the money: a run, an event, a decision ...")
+    cause_id: Mapped[uuid.UUID]
     recorded_at: Mapped[dt.datetime]
     previous_hash: Mapped[bytes]
     hash: Mapped[bytes]
@@ -388,17 +399,25 @@ class InboxEvent(Base):
 class OutboxMessage(Base):
     """A Kafka message to publish, written in the transaction that caused it.
 
-    An intake message is settled when each of its ``event_keys`` has an inbox outcome or a dead
-    letter; until then it is published again whenever the broker forgot it (embedded cluster).
+    An intake message is settled in the transaction that stores the outcomes of all its events; until
+    then it is published again whenever the broker forgot it. ``value_hash`` proves that a message
+    which says it came from this row really did (``workflow.outbox``).
     """
 
     __tablename__ = "outbox_message"
     __table_args__ = (
-        Index("ix_outbox_message_unpublished", "id", postgresql_where=text("published_at IS NULL")),
+        CheckConstraint("octet_length(value_hash) = 32", name="value_hash_is_sha256"),
+        CheckConstraint("intake OR settled_at IS NULL", name="only_intake_settles"),
         Index(
-            "ix_outbox_message_unsettled",
+            "ix_outbox_message_unpublished",
+            "intake",
             "id",
-            postgresql_where=text("intake AND settled_at IS NULL"),
+            postgresql_where=text("published_at IS NULL AND settled_at IS NULL"),
+        ),
+        Index(
+            "ix_outbox_message_in_flight",
+            "id",
+            postgresql_where=text("intake AND published_at IS NOT NULL AND settled_at IS NULL"),
         ),
     )
 
@@ -407,10 +426,8 @@ class OutboxMessage(Base):
     key: Mapped[bytes | None]
     headers: Mapped[dict[str, Any]]
     value: Mapped[bytes]
+    value_hash: Mapped[bytes]
     intake: Mapped[bool] = mapped_column(server_default=text("false"))
-    event_keys: Mapped[list[uuid.UUID] | None] = mapped_column(
-        ARRAY(Uuid()), comment="intake: the events inside"
-    )
     created_at: Mapped[dt.datetime] = mapped_column(server_default=func.clock_timestamp())
     published_at: Mapped[dt.datetime | None]
     published_log_id: Mapped[str | None]

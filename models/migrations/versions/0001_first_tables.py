@@ -82,10 +82,8 @@ def upgrade() -> None:
         sa.Column("key", sa.LargeBinary(), nullable=True),
         sa.Column("headers", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("value", sa.LargeBinary(), nullable=False),
+        sa.Column("value_hash", sa.LargeBinary(), nullable=False),
         sa.Column("intake", sa.Boolean(), server_default=sa.text("false"), nullable=False),
-        sa.Column(
-            "event_keys", postgresql.ARRAY(sa.Uuid()), nullable=True, comment="intake: the events inside"
-        ),
         sa.Column(
             "created_at",
             postgresql.TIMESTAMP(timezone=True),
@@ -95,22 +93,31 @@ def upgrade() -> None:
         sa.Column("published_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("published_log_id", sa.Text(), nullable=True),
         sa.Column("settled_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "octet_length(value_hash) = 32", name=op.f("ck_outbox_message_value_hash_is_sha256")
+        ),
+        sa.CheckConstraint(
+            "intake OR settled_at IS NULL", name=op.f("ck_outbox_message_only_intake_settles")
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_outbox_message")),
     )
     op.create_index(
         "ix_outbox_message_unpublished",
         "outbox_message",
-        ["id"],
+        ["intake", "id"],
         unique=False,
-        postgresql_where=sa.text("published_at IS NULL"),
+        postgresql_where=sa.text("published_at IS NULL AND settled_at IS NULL"),
     )
     op.create_index(
-        "ix_outbox_message_unsettled",
+        "ix_outbox_message_in_flight",
         "outbox_message",
         ["id"],
         unique=False,
-        postgresql_where=sa.text("intake AND settled_at IS NULL"),
+        postgresql_where=sa.text("intake AND published_at IS NOT NULL AND settled_at IS NULL"),
     )
+    # Sealed contents do not compress; trying costs more than the row.
+    op.execute("ALTER TABLE outbox_message ALTER COLUMN value SET STORAGE EXTERNAL")
+    op.execute("ALTER TABLE dead_letter ALTER COLUMN payload_encrypted SET STORAGE EXTERNAL")
     op.create_table(
         "region",
         sa.Column("code", sa.Text(), nullable=False),
