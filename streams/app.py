@@ -1,0 +1,128 @@
+"""The Faust app: which topic feeds which workflow step. Built when asked for, never at import."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast
+
+import faust
+from sqlalchemy import Engine
+
+from streams import topics
+from streams.allocation import make_allocation_step
+from streams.batching import Batcher, BatchLimits
+from streams.consumer import BulkConsumer, BulkTransport, FetchedRecords
+from streams.processing import BatchProcessor, Step
+from streams.settings import StreamSettings
+from workflow.context import IntakeContext
+from workflow.fund_change import change_funds
+from workflow.register import register_workers
+from workflow.solver import Solver
+
+#: Fetches (of at most 1 MiB per partition) that may wait before a partition is held back.
+_QUEUED_FETCHES = 8
+#: Long retries while the database is away must not cost the group membership.
+_LONGEST_POLL_PAUSE_SECONDS = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerParts:
+    """What outlives one connection to the broker: the database, the keys, the solver, the wish to stop."""
+
+    engine: Engine
+    context: IntakeContext
+    solver: Solver
+    stopping: asyncio.Event
+
+
+def make_steps(settings: StreamSettings, parts: WorkerParts) -> dict[str, Step]:
+    """The workflow step of every input topic."""
+    register = partial(register_workers, parts.engine, parts.context)
+    change = partial(change_funds, parts.engine, parts.context)
+    return {
+        topics.WORKER_UNCOVERED: register,
+        topics.PLEDGE_CHANGED: change,
+        topics.BUDGET_CHANGED: change,
+        topics.ALLOCATION_REQUESTED: make_allocation_step(
+            parts.engine, parts.context, parts.solver, settings
+        ),
+    }
+
+
+def create_app(
+    settings: StreamSettings,
+    *,
+    steps: Mapping[str, Step],
+    log_id: str,
+    stopping: asyncio.Event,
+    state_dir: str,
+) -> Any:
+    """A ``faust.App`` with one agent per topic of ``steps``.
+
+    ``state_dir`` is an empty folder for Faust's own housekeeping; nothing of ours is kept there.
+    """
+    app = faust.App(
+        settings.consumer_group,
+        broker=[f"kafka://{broker}" for broker in settings.kafka_brokers.split(",")],
+        store="memory://",
+        datadir=state_dir,
+        web_enabled=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=1024 * 1024,
+        broker_commit_interval=settings.commit_interval_seconds,
+        broker_max_poll_interval=_LONGEST_POLL_PAUSE_SECONDS,
+        broker_commit_livelock_soft_timeout=_LONGEST_POLL_PAUSE_SECONDS,
+        stream_processing_timeout=_LONGEST_POLL_PAUSE_SECONDS,
+        broker_request_timeout=30.0,
+        broker_session_timeout=20.0,
+        broker_heartbeat_interval=2.0,
+        stream_wait_empty=True,
+        stream_recovery_delay=0.0,
+    )
+    app.transport = BulkTransport(app.conf.broker_consumer, app)
+    for topic, step in steps.items():
+        _add_agent(app, topic, step, settings=settings, log_id=log_id, stopping=stopping)
+    return app
+
+
+def _add_agent(
+    app: Any, topic: str, step: Step, *, settings: StreamSettings, log_id: str, stopping: asyncio.Event
+) -> None:
+    def consumer() -> BulkConsumer:
+        return cast(BulkConsumer, app.consumer)
+
+    processor = BatchProcessor(
+        topic,
+        step,
+        settings=settings,
+        log_id=log_id,
+        stopping=stopping,
+        acknowledge=lambda fetched: consumer().mark_done(fetched),
+    )
+    batcher: Batcher[FetchedRecords] = Batcher(
+        processor.process,
+        limits=BatchLimits(messages=settings.batch_messages, size_bytes=settings.batch_bytes),
+        count=lambda fetched: len(fetched.records),
+        weigh=lambda fetched: fetched.size_bytes,
+        is_current=lambda fetched: fetched.generation == app.consumer_generation_id,
+    )
+
+    async def take(stream: Any) -> None:
+        consumer().in_flight[topic] = batcher.wait_idle
+        async for fetched in stream:
+            await batcher.put(fetched)
+
+    app.agent(app.topic(topic, value_type=bytes, maxsize=_QUEUED_FETCHES), name=f"take-{topic}")(take)
+
+    async def run_batches() -> None:
+        try:
+            await batcher.run()
+        finally:
+            processor.close()
+
+    app.task(run_batches)

@@ -1,0 +1,52 @@
+"""What a stream worker needs to know, as one plain value; the front door builds it from the environment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSettings:
+    """Settings of one worker process.
+
+    ``log_id`` tells one life of a broker that forgets on restart from the next; it is empty for a
+    broker that keeps its log. ``forgetful_broker`` marks the embedded cluster: topics come into being
+    when asked for, and intake is published again until it is settled.
+    """
+
+    database_url: str
+    kafka_brokers: str
+    master_key: bytes
+    consumer_group: str = "gotong"
+    log_id: str = ""
+    forgetful_broker: bool = False
+    log_level: str = "info"
+
+    partitions: int = 4
+    replication_factor: int = 1
+    largest_message_bytes: int = 8 * 1024 * 1024
+
+    batch_messages: int = 4_000
+    batch_bytes: int = 2 * 1024 * 1024
+    retry_first_seconds: float = 0.1
+    retry_longest_seconds: float = 10.0
+    commit_interval_seconds: float = 1.0
+
+    relay_batch_messages: int = 500
+    relay_poll_seconds: float = 0.05
+    #: Between two attempts to lead, and after trouble with broker or database.
+    relay_rest_seconds: float = 1.0
+    #: How long intake may stay unsettled before a forgetful broker is suspected to have lost it.
+    relay_patience_seconds: float = 20.0
+    #: Unsettled intake bytes allowed in the broker at once; the embedded one keeps 5 MB per partition.
+    intake_in_flight_bytes: int = 3 * 1024 * 1024
+
+    schedule_interval_seconds: float = 0.1
+    settle_seconds: float = 0.3
+    shortest_interval_seconds: float = 1.0
+    longest_wait_seconds: float = 5.0
+    purge_interval_seconds: float = 60.0
+    outbox_kept_seconds: float = 7 * 86_400.0
+    solver_time_limit_seconds: float = 20.0
+
+    stop_timeout_seconds: float = 8.0

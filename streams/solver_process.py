@@ -1,0 +1,187 @@
+"""The solver in a process of its own: long sums must not stop heartbeats, and a crash must not stop intake.
+
+One child per worker, started early and kept, since importing OR-Tools takes about a second. The pipe
+between them is also the leash: when the parent is gone, however it ended, the child reads end-of-file
+and leaves at once.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any, Final
+
+import structlog
+
+from optimizer.policy import Policy
+from optimizer.problem import AllocationProblem
+from optimizer.result import AllocationResult, Prices
+
+#: How long past its time limit a solve may run before its process is ended.
+GRACE_SECONDS: Final = 15.0
+_STOP_SECONDS: Final = 2.0
+_POLL_SECONDS: Final = 0.2
+
+_log = structlog.get_logger("gotong.streams.solver")
+
+Solve = Callable[..., AllocationResult]
+
+
+class SolverProcessError(RuntimeError):
+    """The solver's process died, hung or was stopped; the request may be tried again."""
+
+
+class SolverProcess:
+    """A ``workflow.solver.Solver`` that solves in a child process, one problem at a time.
+
+    ``solve`` is a module-level function (default: ``optimizer.solve.solve``); tests pass their own.
+    """
+
+    def __init__(self, solve: Solve | None = None) -> None:
+        self._solve = solve
+        self._lock = threading.Lock()
+        self._process: multiprocessing.process.BaseProcess | None = None
+        self._pipe: Connection | None = None
+        self._stopping = threading.Event()
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id while there is one."""
+        return self._process.pid if self._process is not None else None
+
+    def start(self) -> None:
+        """Start the child, if it does not run. Returns before the child has imported anything."""
+        with self._lock:
+            self._ensure()
+
+    def __call__(
+        self,
+        problem: AllocationProblem,
+        policy: Policy,
+        *,
+        previous: Prices | None,
+        time_limit_seconds: float,
+    ) -> AllocationResult:
+        """Solve; blocks the calling thread.
+
+        Raises ``SolverProcessError`` when the child dies or overruns, and whatever the solver raised.
+        """
+        with self._lock:
+            pipe = self._ensure()
+            try:
+                pipe.send(("solve", problem, policy, previous, time_limit_seconds))
+                kind, answer = self._receive(pipe, time_limit_seconds + GRACE_SECONDS)
+            except (EOFError, OSError) as error:
+                self._end()
+                raise SolverProcessError("the solver's process died") from error
+        if kind == "error":
+            raise answer
+        assert isinstance(answer, AllocationResult)
+        return answer
+
+    def stop(self) -> None:
+        """Cancel what runs and end the child within about two seconds."""
+        self._stopping.set()
+        if self._lock.acquire(timeout=_STOP_SECONDS):
+            try:
+                self._end()
+            finally:
+                self._lock.release()
+        else:
+            self._end()
+
+    def _receive(self, pipe: Connection, patience_seconds: float) -> tuple[str, Any]:
+        deadline = time.monotonic() + patience_seconds
+        cancelled_at: float | None = None
+        while not pipe.poll(_POLL_SECONDS):
+            now = time.monotonic()
+            if self._stopping.is_set() and cancelled_at is None:
+                pipe.send(("cancel",))
+                cancelled_at = now
+            overdue = cancelled_at is not None and now > cancelled_at + _STOP_SECONDS
+            if overdue or now > deadline:
+                self._end()
+                raise SolverProcessError("the solve was stopped" if overdue else "the solve overran its time")
+        kind, answer = pipe.recv()
+        return str(kind), answer
+
+    def _ensure(self) -> Connection:
+        if self._stopping.is_set():
+            raise SolverProcessError("the worker is stopping")
+        if self._process is not None and self._pipe is not None and self._process.is_alive():
+            return self._pipe
+        self._end()
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(
+            target=_serve, args=(theirs, self._solve), name="gotong-solver", daemon=True
+        )
+        process.start()
+        theirs.close()
+        self._process, self._pipe = process, ours
+        _log.info("solver_started", pid=process.pid)
+        return ours
+
+    def _end(self) -> None:
+        process, pipe = self._process, self._pipe
+        self._process = self._pipe = None
+        if pipe is not None:
+            pipe.close()
+        if process is not None:
+            process.join(timeout=_POLL_SECONDS)
+            if process.is_alive():
+                process.kill()
+                process.join(timeout=_STOP_SECONDS)
+
+
+def _serve(pipe: Connection, solve: Solve | None) -> None:
+    """The child's whole life."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the group; the parent decides
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    work: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
+    cancelled = threading.Event()
+
+    def read() -> None:
+        try:
+            while True:
+                order = pipe.recv()
+                if order[0] == "cancel":
+                    cancelled.set()
+                else:
+                    work.put(order)
+        except (EOFError, OSError):
+            os._exit(0)  # the parent is gone or has let go
+
+    threading.Thread(target=read, name="leash", daemon=True).start()
+    if solve is None:
+        from optimizer.solve import solve as default_solve
+
+        solve = default_solve
+    while True:
+        _, problem, policy, previous, time_limit_seconds = work.get()
+        try:
+            answer: tuple[str, Any] = (
+                "result",
+                solve(
+                    problem,
+                    policy,
+                    previous=previous,
+                    time_limit_seconds=time_limit_seconds,
+                    cancelled=cancelled.is_set,
+                ),
+            )
+        except Exception as error:  # noqa: BLE001 - told to the caller
+            answer = ("error", error)
+        cancelled.clear()
+        try:
+            pipe.send(answer)
+        except OSError:
+            os._exit(0)
+        except Exception as error:  # noqa: BLE001 - an answer that cannot be pickled
+            pipe.send(("error", SolverProcessError(f"{type(error).__name__} from the solver")))

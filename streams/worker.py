@@ -1,0 +1,167 @@
+"""A worker process: the agents, the relay and the schedules, until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+import tempfile
+import threading
+from typing import Any
+
+import structlog
+from aiokafka.errors import KafkaError
+
+from models.database import open_engine
+from models.region import RegionTable
+from models.vault import Vault
+from streams import failpoints
+from streams.app import WorkerParts, create_app, make_steps
+from streams.relay import Relay
+from streams.schedules import Schedules
+from streams.settings import StreamSettings
+from streams.solver_process import SolverProcess
+from streams.topics import ensure_topics, read_log_id
+from workflow.context import IntakeContext
+
+_log = structlog.get_logger("gotong.streams.worker")
+
+_REST_SECONDS = 1.0
+_LONGEST_REST_SECONDS = 15.0
+
+
+def run_worker(settings: StreamSettings) -> int:
+    """Run a worker until SIGTERM or SIGINT; returns the process's exit code.
+
+    0: stopped as asked. 1: something did not stop within ``stop_timeout_seconds`` (then the process
+    ends at once, its children with it; nothing is lost, since nothing unfinished was acknowledged).
+    """
+    _configure_logging(settings.log_level)
+    return asyncio.run(_run(settings))
+
+
+async def _run(settings: StreamSettings) -> int:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    solver = SolverProcess()
+
+    def stop() -> None:
+        if not stopping.is_set():
+            _log.info("stopping")
+            stopping.set()
+            _end_after(settings.stop_timeout_seconds, solver)
+
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signal_number, stop)
+    engine = open_engine(settings.database_url, pool_size=8, application_name="gotong-worker")
+    failpoints.watch_transactions(engine)
+    context = IntakeContext(regions=RegionTable.load(), vault=Vault(settings.master_key))
+    parts = WorkerParts(engine=engine, context=context, solver=solver, stopping=stopping)
+    relay = Relay(settings, engine, stopping)
+    schedules = Schedules(settings, engine, stopping, relay.wake)
+    solver.start()
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(relay.run())
+            group.create_task(schedules.run())
+            group.create_task(_keep_app_running(settings, parts))
+    finally:
+        await asyncio.to_thread(solver.stop)
+        engine.dispose()
+    _log.info("stopped")
+    return 0
+
+
+async def _keep_app_running(settings: StreamSettings, parts: WorkerParts) -> None:
+    """Run the Faust app; build another when it crashes, since Faust gives up where Kafka comes back."""
+    rest = _REST_SECONDS
+    while not parts.stopping.is_set():
+        started = asyncio.get_running_loop().time()
+        try:
+            await _run_app(settings, parts)
+        except Exception as error:  # noqa: BLE001 - nothing may end the loop
+            level = "warning" if isinstance(error, KafkaError) else "error"
+            getattr(_log, level)("streams_interrupted", error=type(error).__name__)
+        if asyncio.get_running_loop().time() - started > _LONGEST_REST_SECONDS:
+            rest = _REST_SECONDS
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(parts.stopping.wait(), rest)
+        rest = min(rest * 2, _LONGEST_REST_SECONDS)
+
+
+async def _run_app(settings: StreamSettings, parts: WorkerParts) -> None:
+    await ensure_topics(settings)
+    log_id = await read_log_id(settings)
+    with tempfile.TemporaryDirectory(prefix="gotong-faust-") as state_dir:
+        app = create_app(
+            settings,
+            steps=make_steps(settings, parts),
+            log_id=log_id,
+            stopping=parts.stopping,
+            state_dir=state_dir,
+        )
+        try:
+            await app.start()
+            _log.info("running", log_id=log_id, group=settings.consumer_group)
+            await _wait_for_end(app, parts.stopping)
+        finally:
+            with contextlib.suppress(Exception):
+                await app.stop()
+
+
+async def _wait_for_end(app: Any, stopping: asyncio.Event) -> None:
+    waits = [asyncio.create_task(event.wait()) for event in (stopping, app._crashed, app._stopped)]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for task in waits:
+        task.cancel()
+    if app.crashed and not stopping.is_set():
+        reason = app.crash_reason
+        raise reason if isinstance(reason, Exception) else RuntimeError("the Faust app crashed")
+
+
+def _end_after(seconds: float, solver: SolverProcess) -> None:
+    """A worker that hangs while stopping is ended; the database and the inbox make that safe."""
+
+    def end() -> None:
+        _log.error("stop_timeout", seconds=seconds)
+        sys.stderr.flush()
+        pid = solver.pid
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        os._exit(1)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+
+
+def _configure_logging(level: str) -> None:
+    """One JSON object per line on standard error, ours and the libraries' alike; never a payload."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.processors.JSONRenderer()],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(),
+            ],
+            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
+        )
+    )
+    logging.root.handlers = [handler]
+    logging.root.setLevel(max(number, logging.WARNING))
