@@ -27,7 +27,19 @@ EFFECTS: Final[dict[str, tuple[int, int, int, int, int]]] = {
     "expire": (0, 0, 0, 0, 1),
 }
 ENTRY_KINDS: Final = tuple(EFFECTS)
+
+#: What can move money: an allocation run, a fund's event, an officer's decision, an answer of the
+#: agency to an enrolment file, the clock (a window or fiscal year that ended).
+CAUSES: Final = ("run", "event", "decision", "answer", "schedule")
 CHAIN_START: Final = bytes(32)
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why money moves: one of ``CAUSES`` and the id of that run, event, decision ..."""
+
+    kind: str
+    id: uuid.UUID
 
 
 class OverdrawnError(ValueError):
@@ -99,7 +111,7 @@ def chain_entry(
     number: int,
     kind: str,
     amount_rupiah: int,
-    cause: uuid.UUID,
+    cause: Cause,
     recorded_at: dt.datetime,
 ) -> bytes:
     """Hash that seals an entry to its predecessor; any later change of either breaks the chain.
@@ -110,5 +122,5 @@ def chain_entry(
     if recorded_at.tzinfo is None:
         raise ValueError("recorded_at must carry a time zone")
     moment = recorded_at.astimezone(dt.UTC).isoformat(timespec="microseconds")
-    body = "|".join((fund_code, str(number), kind, str(amount_rupiah), str(cause), moment))
+    body = "|".join((fund_code, str(number), kind, str(amount_rupiah), cause.kind, str(cause.id), moment))
     return hashlib.sha256(previous_hash + body.encode()).digest()

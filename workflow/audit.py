@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, Row, select, text
 
-from models.journal import CHAIN_START, EFFECTS, chain_entry
+from models.journal import CHAIN_START, EFFECTS, Cause, chain_entry
 from models.tables import Fund, JournalEntry
 
 _BUCKETS = ("pledged", "reserved", "committed", "disbursed", "expired")
@@ -84,13 +84,13 @@ def lines_equal_entries(connection: Connection) -> Iterator[Finding]:
     yield from _compare_lines(
         connection,
         "reserve",
-        "SELECT run_id AS cause, fund_id, sum(amount_rupiah) AS total FROM proposal GROUP BY 1, 2",
+        "SELECT run_id AS cause_id, fund_id, sum(amount_rupiah) AS total FROM proposal GROUP BY 1, 2",
     )
     yield from _compare_lines(
         connection,
         "release",
-        "SELECT coalesce(closed_run_id, closed_event_key) AS cause, fund_id, sum(amount_rupiah) AS total"
-        " FROM proposal WHERE closed_at IS NOT NULL GROUP BY 1, 2",
+        "SELECT closed_cause_id AS cause_id, fund_id, sum(amount_rupiah) AS total FROM proposal"
+        " WHERE state IN ('superseded', 'released', 'rejected', 'returned') GROUP BY 1, 2",
     )
 
 
@@ -99,12 +99,12 @@ def _compare_lines(connection: Connection, kind: str, lines: str) -> Iterator[Fi
         text(
             f"""
             WITH lines AS ({lines}), entries AS (
-                SELECT coalesce(run_id, event_key) AS cause, fund_id, sum(amount_rupiah) AS total
+                SELECT cause_id, fund_id, sum(amount_rupiah) AS total
                 FROM journal_entry WHERE kind = :kind GROUP BY 1, 2
             )
-            SELECT f.code, cause, coalesce(l.total, 0)::int8 AS lines, coalesce(e.total, 0)::int8 AS entries
-            FROM lines l FULL JOIN entries e USING (cause, fund_id) JOIN fund f ON f.id = fund_id
-            WHERE coalesce(l.total, 0) <> coalesce(e.total, 0) ORDER BY f.code, cause
+            SELECT f.code, cause_id, coalesce(l.total, 0)::int8 AS lines, coalesce(e.total, 0)::int8 AS entries
+            FROM lines l FULL JOIN entries e USING (cause_id, fund_id) JOIN fund f ON f.id = fund_id
+            WHERE coalesce(l.total, 0) <> coalesce(e.total, 0) ORDER BY f.code, cause_id
             """
         ),
         {"kind": kind},
@@ -114,7 +114,7 @@ def _compare_lines(connection: Connection, kind: str, lines: str) -> Iterator[Fi
             "lines_equal_entries",
             row.code,
             row.lines - row.entries,
-            f"{kind} by {row.cause}: lines sum to {row.lines} rupiah, journal entries to {row.entries}",
+            f"{kind} by {row.cause_id}: lines sum to {row.lines} rupiah, journal entries to {row.entries}",
         )
 
 
@@ -146,9 +146,12 @@ def states_agree(connection: Connection) -> Iterator[Finding]:
     rows = connection.execute(
         text(
             """
-            SELECT n.id, n.state, coalesce(string_agg(p.state, '+' ORDER BY p.state), 'none') AS lines
-            FROM coverage_need n
-            LEFT JOIN proposal p ON p.need_id = n.id AND p.state IN ('proposed', 'approved', 'enrolled')
+            WITH live AS (
+                SELECT need_id, CASE state WHEN 'confirming' THEN 'proposed' ELSE state END AS state
+                FROM proposal WHERE state IN ('proposed', 'confirming', 'approved', 'enrolled')
+            )
+            SELECT n.id, n.state, coalesce(string_agg(p.state, '+'), 'none') AS lines
+            FROM coverage_need n LEFT JOIN live p ON p.need_id = n.id
             GROUP BY n.id
             HAVING n.state <> coalesce(string_agg(p.state, '+'),
                                        CASE n.state WHEN 'closed' THEN 'closed' ELSE 'waiting' END)
@@ -170,7 +173,7 @@ def rules_hold(connection: Connection) -> Iterator[Finding]:
             WITH heads AS (
                 SELECT p.fund_id, n.district_code, count(*) AS heads
                 FROM proposal p JOIN coverage_need n ON n.id = p.need_id
-                WHERE p.state IN ('proposed', 'approved', 'enrolled') GROUP BY 1, 2
+                WHERE p.state IN ('proposed', 'confirming', 'approved', 'enrolled') GROUP BY 1, 2
             )
             SELECT f.code, sum(h.heads) AS heads, max(h.heads) AS district_heads, f.head_count_cap, f.district_cap
             FROM fund f JOIN heads h ON h.fund_id = f.id GROUP BY f.id
@@ -216,7 +219,7 @@ def _chain_break(entry: Row[tuple[object, ...]], number: int, previous_hash: byt
         number=entry.number,
         kind=entry.kind,
         amount_rupiah=entry.amount_rupiah,
-        cause=entry.run_id or entry.event_key,
+        cause=Cause(entry.cause, entry.cause_id),
         recorded_at=entry.recorded_at,
     )
     return None if sealed == entry.hash else "its content was changed"

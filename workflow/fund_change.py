@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 from sqlalchemy.exc import DataError, IntegrityError
 
 from models.event import BudgetChanged, FundRules, PledgeChanged
-from models.journal import Balances
+from models.journal import Balances, Cause
 from models.message import EventEnvelope, Refusal, refuse_event
 from models.programme import Programme, bundle_mask
 from models.tables import Fund, InboxEvent, Regency
@@ -32,7 +32,8 @@ from workflow.validate import FundReport, validate_funds
 _RELEASE_LINES = text(
     """
     WITH released AS (
-        UPDATE proposal SET state = 'released', closed_at = :now, closed_event_key = :event_key
+        UPDATE proposal SET state = 'released', closed_at = :now, closed_cause = 'event',
+               closed_cause_id = :event_key, version = version + 1
         WHERE fund_id = :fund_id AND state = 'proposed'
         RETURNING need_id, amount_rupiah
     ), returned AS (
@@ -140,7 +141,10 @@ def change_fund(
         fund_id = connection.execute(insert(Fund).values(values).returning(Fund.id)).scalar_one()
         if total_rupiah := _total_rupiah(change):
             move_money(
-                connection, [Movement(fund_id, "pledge", total_rupiah)], recorded_at=now, event_key=event_key
+                connection,
+                [Movement(fund_id, "pledge", total_rupiah)],
+                cause=Cause("event", event_key),
+                recorded_at=now,
             )
         raise_signal(connection, change.regency)
         return "created"
@@ -183,7 +187,10 @@ def _change_total(
         set_columns()
         if difference:
             move_money(
-                connection, [Movement(fund_id, "top_up", difference)], recorded_at=now, event_key=event_key
+                connection,
+                [Movement(fund_id, "top_up", difference)],
+                cause=Cause("event", event_key),
+                recorded_at=now,
             )
         return
     movements = [Movement(fund_id, "reduce", -difference)]
@@ -198,7 +205,7 @@ def _change_total(
                 f" {spoken_for} already committed",
             )
         movements.insert(0, Movement(fund_id, "release", released))
-    move_money(connection, movements, recorded_at=now, event_key=event_key)
+    move_money(connection, movements, cause=Cause("event", event_key), recorded_at=now)
     set_columns()
 
 

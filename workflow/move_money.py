@@ -8,14 +8,13 @@ updates the balances, in the caller's transaction.
 from __future__ import annotations
 
 import datetime as dt
-import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy.dialects.postgresql import distinct_on
 
-from models.journal import CHAIN_START, Balances, chain_entry
+from models.journal import CHAIN_START, Balances, Cause, chain_entry
 from models.tables import Fund, JournalEntry
 
 _BALANCES = (
@@ -81,21 +80,15 @@ def move_money(
     connection: Connection,
     movements: Sequence[Movement],
     *,
+    cause: Cause,
     recorded_at: dt.datetime,
-    run_id: uuid.UUID | None = None,
-    event_key: uuid.UUID | None = None,
 ) -> dict[int, Balances]:
     """Write one journal entry per movement and return the balances after, by fund id.
 
-    Exactly one of ``run_id`` and ``event_key`` is the cause. Movements apply in the
-    order given, so releases that pay for reservations come first. Raises
+    Movements apply in the order given, so releases that pay for reservations come first. Raises
     ``OverdrawnError`` when a fund cannot carry a movement, ``LookupError`` for an
     unknown fund; the caller's transaction must then be rolled back.
     """
-    if (run_id is None) == (event_key is None):
-        raise ValueError("a movement has one cause: a run or an event")
-    cause = run_id or event_key
-    assert cause is not None
     funds = lock_funds(connection, (movement.fund_id for movement in movements))
     balances = {fund.id: fund.balances for fund in funds.values()}
     ends = {fund.id: (fund.last_number, fund.last_hash) for fund in funds.values()}
@@ -121,8 +114,8 @@ def move_money(
                 "number": number + 1,
                 "kind": movement.kind,
                 "amount_rupiah": movement.amount_rupiah,
-                "run_id": run_id,
-                "event_key": event_key,
+                "cause": cause.kind,
+                "cause_id": cause.id,
                 "recorded_at": recorded_at,
                 "previous_hash": previous_hash,
                 "hash": entry_hash,

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from sqlalchemy import ARRAY, BigInteger, Connection, Integer, Text, bindparam, select, text, update
 
-from models.journal import OverdrawnError
+from models.journal import Cause, OverdrawnError
 from models.tables import AllocationRun, Fund, Regency
 from optimizer.result import AllocationResult
 from workflow.move_money import Movement, lock_funds, move_money
@@ -39,7 +39,8 @@ _UPDATE_NEEDS = text(
 
 _CLOSE_LINES = text(
     """
-    UPDATE proposal SET state = 'superseded', closed_at = :now, closed_run_id = :run_id
+    UPDATE proposal SET state = 'superseded', closed_at = :now, closed_cause = 'run', closed_cause_id = :run_id,
+        version = version + 1
     WHERE id = ANY(:ids) AND state = 'proposed'
     RETURNING id, fund_id, amount_rupiah
     """
@@ -62,7 +63,7 @@ _LIVE_HEADS = text(
     """
     SELECT p.fund_id, n.district_code, count(*) AS heads
     FROM proposal p JOIN coverage_need n ON n.id = p.need_id
-    WHERE p.fund_id = ANY(:funds) AND p.state IN ('proposed', 'approved', 'enrolled')
+    WHERE p.fund_id = ANY(:funds) AND p.state IN ('proposed', 'confirming', 'approved', 'enrolled')
     GROUP BY p.fund_id, n.district_code
     """
 ).bindparams(bindparam("funds", type_=ARRAY(BigInteger)))
@@ -172,8 +173,8 @@ def propose(
             connection,
             [Movement(fund_id, "release", amount) for fund_id, amount in sorted(released.items())]
             + [Movement(fund_id, "reserve", amount) for fund_id, amount in sorted(reserved.items())],
+            cause=Cause("run", run_id),
             recorded_at=now,
-            run_id=run_id,
         )
     except OverdrawnError as error:
         raise PlanOutdatedError(f"money moved while the plan was made: {error}") from error

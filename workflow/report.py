@@ -24,7 +24,7 @@ _FUNDS = text(
            f.expired_rupiah, f.window_to, coalesce(p.workers, 0) AS workers
     FROM fund f
     LEFT JOIN (SELECT fund_id, count(*) AS workers FROM proposal
-               WHERE state IN ('proposed', 'approved', 'enrolled') GROUP BY fund_id) p ON p.fund_id = f.id
+               WHERE state IN ('proposed', 'confirming', 'approved', 'enrolled') GROUP BY fund_id) p ON p.fund_id = f.id
     WHERE f.regency_code = :regency
     ORDER BY f.kind, f.code
     """

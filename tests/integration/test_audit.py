@@ -35,7 +35,7 @@ TAMPERINGS = {
         ("lines_equal_entries", "csr-1", -100),
     ),
     "a journal entry": (
-        "ALTER TABLE journal_entry DISABLE TRIGGER ALL;"
+        "ALTER TABLE journal_entry DISABLE TRIGGER USER;"
         " UPDATE journal_entry SET amount_rupiah = amount_rupiah + 5 WHERE kind = 'pledge'",
         ("balances_equal_journal", "csr-1", -5),
     ),
@@ -68,7 +68,7 @@ def test_a_changed_journal_entry_breaks_the_hash_chain(books: Engine) -> None:
     with books.begin() as connection:
         connection.execute(
             text(
-                "ALTER TABLE journal_entry DISABLE TRIGGER ALL;"
+                "ALTER TABLE journal_entry DISABLE TRIGGER USER;"
                 " UPDATE journal_entry SET recorded_at = recorded_at + interval '1 day' WHERE number = 2"
             )
         )
@@ -78,7 +78,7 @@ def test_a_changed_journal_entry_breaks_the_hash_chain(books: Engine) -> None:
 def test_a_removed_journal_entry_breaks_the_hash_chain(books: Engine) -> None:
     with books.begin() as connection:
         connection.execute(
-            text("ALTER TABLE journal_entry DISABLE TRIGGER ALL; DELETE FROM journal_entry WHERE number = 1")
+            text("ALTER TABLE journal_entry DISABLE TRIGGER USER; DELETE FROM journal_entry WHERE number = 1")
         )
     assert "chain_intact" in {finding.check for finding in audit(books)}
 
@@ -100,7 +100,7 @@ REFUSED_BY_DATABASE = {
     "ck_fund_window_in_order": "UPDATE fund SET window_to = window_from - 31",
     "ck_proposal_amount_positive": "UPDATE proposal SET amount_rupiah = 0",
     "ck_proposal_months_1_to_12": "UPDATE proposal SET months = 13",
-    "ck_proposal_closed_when_released": "UPDATE proposal SET state = 'superseded'",
+    "ck_proposal_closed_has_time": "UPDATE proposal SET state = 'superseded'",
     "ck_coverage_need_months_1_to_12": "UPDATE coverage_need SET months = 0",
     "ck_coverage_need_priority_1_to_100": "UPDATE coverage_need SET priority = 101",
     "ck_coverage_need_state_known": "UPDATE coverage_need SET state = 'lost'",

@@ -373,8 +373,13 @@ def upgrade() -> None:
         sa.Column("number", sa.BigInteger(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("amount_rupiah", sa.BigInteger(), nullable=False),
-        sa.Column("run_id", sa.Uuid(), nullable=True),
-        sa.Column("event_key", sa.Uuid(), nullable=True),
+        sa.Column(
+            "cause",
+            sa.Text(),
+            nullable=False,
+            comment="what moved the money: a run, an event, a decision ...",
+        ),
+        sa.Column("cause_id", sa.Uuid(), nullable=False),
         sa.Column("recorded_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
         sa.Column("previous_hash", sa.LargeBinary(), nullable=False),
         sa.Column("hash", sa.LargeBinary(), nullable=False),
@@ -383,7 +388,8 @@ def upgrade() -> None:
             name=op.f("ck_journal_entry_kind_known"),
         ),
         sa.CheckConstraint(
-            "(run_id IS NULL) <> (event_key IS NULL)", name=op.f("ck_journal_entry_one_cause")
+            "cause IN ('run', 'event', 'decision', 'answer', 'schedule')",
+            name=op.f("ck_journal_entry_cause_known"),
         ),
         sa.CheckConstraint("amount_rupiah > 0", name=op.f("ck_journal_entry_amount_positive")),
         sa.CheckConstraint("number >= 1", name=op.f("ck_journal_entry_number_positive")),
@@ -392,11 +398,10 @@ def upgrade() -> None:
             name=op.f("ck_journal_entry_hash_is_sha256"),
         ),
         sa.ForeignKeyConstraint(["fund_id"], ["fund.id"], name=op.f("fk_journal_entry_fund_id")),
-        sa.ForeignKeyConstraint(["run_id"], ["allocation_run.id"], name=op.f("fk_journal_entry_run_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_journal_entry")),
         sa.UniqueConstraint("fund_id", "number", name=op.f("uq_journal_entry_fund_id_number")),
     )
-    op.create_index("ix_journal_entry_run", "journal_entry", ["run_id", "fund_id"], unique=False)
+    op.create_index("ix_journal_entry_cause", "journal_entry", ["cause_id", "fund_id"], unique=False)
     op.create_table(
         "proposal",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
@@ -406,6 +411,7 @@ def upgrade() -> None:
         sa.Column("months", sa.SmallInteger(), nullable=False),
         sa.Column("amount_rupiah", sa.BigInteger(), nullable=False),
         sa.Column("state", sa.Text(), server_default="proposed", nullable=False),
+        sa.Column("version", sa.Integer(), server_default="1", nullable=False),
         sa.Column(
             "opened_at",
             postgresql.TIMESTAMP(timezone=True),
@@ -413,27 +419,30 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.Column("closed_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
-        sa.Column("closed_run_id", sa.Uuid(), nullable=True),
-        sa.Column("closed_event_key", sa.Uuid(), nullable=True),
+        sa.Column("closed_cause", sa.Text(), nullable=True),
+        sa.Column("closed_cause_id", sa.Uuid(), nullable=True),
         sa.CheckConstraint(
-            "(state IN ('superseded', 'released')) = (closed_at IS NOT NULL)",
-            name=op.f("ck_proposal_closed_when_released"),
+            "(state IN ('superseded', 'released', 'rejected', 'returned', 'refused')) = (closed_at IS NOT NULL)",
+            name=op.f("ck_proposal_closed_has_time"),
         ),
         sa.CheckConstraint(
-            "state IN ('proposed', 'approved', 'enrolled', 'superseded', 'released')",
+            "num_nulls(closed_at, closed_cause, closed_cause_id) IN (0, 3)",
+            name=op.f("ck_proposal_closed_has_cause"),
+        ),
+        sa.CheckConstraint(
+            "state IN ('proposed', 'confirming', 'approved', 'enrolled',"
+            " 'superseded', 'released', 'rejected', 'returned', 'refused')",
             name=op.f("ck_proposal_state_known"),
         ),
+        sa.CheckConstraint("version >= 1", name=op.f("ck_proposal_version_positive")),
         sa.CheckConstraint("amount_rupiah > 0", name=op.f("ck_proposal_amount_positive")),
         sa.CheckConstraint("months BETWEEN 1 AND 12", name=op.f("ck_proposal_months_1_to_12")),
-        sa.ForeignKeyConstraint(
-            ["closed_run_id"], ["allocation_run.id"], name=op.f("fk_proposal_closed_run_id")
-        ),
         sa.ForeignKeyConstraint(["fund_id"], ["fund.id"], name=op.f("fk_proposal_fund_id")),
         sa.ForeignKeyConstraint(["need_id"], ["coverage_need.id"], name=op.f("fk_proposal_need_id")),
         sa.ForeignKeyConstraint(["run_id"], ["allocation_run.id"], name=op.f("fk_proposal_run_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_proposal")),
     )
-    op.create_index("ix_proposal_closed_run", "proposal", ["closed_run_id", "fund_id"], unique=False)
+    op.create_index("ix_proposal_closed_cause", "proposal", ["closed_cause_id", "fund_id"], unique=False)
     op.create_index("ix_proposal_fund_state", "proposal", ["fund_id", "state"], unique=False)
     op.create_index("ix_proposal_run", "proposal", ["run_id", "fund_id"], unique=False)
     op.create_index(
@@ -441,7 +450,7 @@ def upgrade() -> None:
         "proposal",
         ["need_id"],
         unique=True,
-        postgresql_where=sa.text("state IN ('proposed', 'approved', 'enrolled')"),
+        postgresql_where=sa.text("state IN ('proposed', 'confirming', 'approved', 'enrolled')"),
     )
     op.execute(
         """
