@@ -134,6 +134,7 @@ class TariffRow:
         return round_half_up(amount * (1 - self.discount) * (1 - fund_discount))
 
     def applies(self, month: int, payer: Payer, sector: str, switches: frozenset[str]) -> bool:
+        """Whether this row may price the month for that payer, sector and set of switches."""
         return (
             self.valid_from <= month <= self.valid_to
             and self.payer in (None, payer)

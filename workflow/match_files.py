@@ -17,7 +17,7 @@ import io
 import mmap
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from fractions import Fraction
 from pathlib import Path
@@ -594,6 +594,22 @@ def read_funds(
     if faults.rows != before:
         return (), []
     return tuple(funds), _notes_on_columns(text, FUND_COLUMNS)
+
+
+def change_terms(fund: FundTerms, column: str, text: str, regions: RegionCodes) -> FundTerms:
+    """A fund's terms with one column of ``funds.csv`` set as that file would say it.
+
+    Raises :class:`Refused` for an unknown column or a wrong value.
+    """
+    checks = _fund_checks(regions)
+    fields = {"kind": "payer", "jkk_jkm_discount": "discount"}
+    if column not in checks or column == "fund_id":
+        raise Refused(f"there is no rule {column!r}; expected one of {', '.join(FUND_COLUMNS[1:])}")
+    try:
+        changes: dict[str, Any] = {fields.get(column, column): checks[column](text.strip())}
+    except Refused as refused:
+        raise Refused(f"{column}: {text[:40]!r}; {refused}") from None
+    return replace(fund, **changes)
 
 
 def read_previous(

@@ -122,6 +122,11 @@ class MatchNames:
     tariffs: TariffTable
     heads_used: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
+    @property
+    def places(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Fund ids and district codes: what prices are attached to."""
+        return tuple(fund.fund_id for fund in self.funds), self.districts
+
     def worker_index(self, worker_id: str) -> int | None:
         """The row of a worker, or None."""
         index = self.worker_ids.index(worker_id).as_py()

@@ -87,7 +87,7 @@ class MatchRun:
 
 
 def write_table(path: Path, columns: Mapping[str, Any]) -> None:
-    """A CSV with a plain header; cells are quoted only where a cell needs it."""
+    """A CSV with a plain header; text is quoted only when some cell of the table needs it."""
     table = pa.table({name: column for name, column in columns.items()})
     with path.open("wb") as stream:
         stream.write((",".join(columns) + "\n").encode())
@@ -236,6 +236,7 @@ def _terms(run: MatchRun, run_id: str) -> dict[str, Any]:
         "notes": list(given.notes),
         "policy": given.policy.to_mapping(),
         "funds": [fund_to_mapping(fund) for fund in given.funds],
+        "districts": list(run.names.districts),
         "tariffs": [_tariff_to_mapping(row) for row in given.tariffs.rows],
         "status": result.status.value,
         "seconds": dict(result.seconds),
@@ -393,3 +394,19 @@ def _result_from(
         prices=prices,
         seconds=terms["seconds"],
     )
+
+
+def read_prices(directory: Path) -> tuple[Prices, tuple[tuple[str, ...], tuple[str, ...]]] | None:
+    """The prices of the run in ``directory`` with their fund ids and districts; None without a run.
+
+    For a warm start only, so a directory that cannot be read is no error.
+    """
+    try:
+        terms = json.loads((directory / _TERMS).read_text(encoding="utf-8"))
+        report = json.loads((directory / REPORT).read_text(encoding="utf-8"))
+        if terms["format"] != _FORMAT or terms["run_id"] != report["run_id"]:
+            return None
+        funds = tuple(str(fund["fund_id"]) for fund in terms["funds"])
+        return _read_prices(directory / _PRICES), (funds, tuple(terms["districts"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from optimizer.policy import Policy
-from optimizer.problem import NONE, AllocationProblem, FundKind, Int32, Int64
+from optimizer.problem import NONE, AllocationProblem, FundKind, Int64
 from optimizer.progress import Progress
-from optimizer.result import AllocationResult, Prices
-from optimizer.solve import solve
+from optimizer.result import AllocationResult
 from workflow.match_problem import FundTerms, MatchNames, replace_funds
+from workflow.match_solve import carry_prices, solve_any_cost
 
 
 class WhatIfError(ValueError):
@@ -74,7 +74,7 @@ class WhatIfAnswer:
 
 def add_money(funds: Sequence[FundTerms], fund_id: str, rupiah: int) -> tuple[FundTerms, ...]:
     """The funds with ``rupiah`` more (or less) at one of them; raises :class:`WhatIfError` below 0."""
-    fund = _find(funds, fund_id)
+    fund = find_fund(funds, fund_id)
     if fund.amount_rupiah + rupiah < 0:
         raise WhatIfError(f"fund {fund_id} has Rp {fund.amount_rupiah:,}; it cannot be cut by Rp {-rupiah:,}")
     return change_fund(funds, replace(fund, amount_rupiah=fund.amount_rupiah + rupiah))
@@ -82,13 +82,13 @@ def add_money(funds: Sequence[FundTerms], fund_id: str, rupiah: int) -> tuple[Fu
 
 def change_fund(funds: Sequence[FundTerms], changed: FundTerms) -> tuple[FundTerms, ...]:
     """The funds with one of them, found by its id, under other terms."""
-    _find(funds, changed.fund_id)
+    find_fund(funds, changed.fund_id)
     return tuple(changed if fund.fund_id == changed.fund_id else fund for fund in funds)
 
 
 def remove_fund(funds: Sequence[FundTerms], fund_id: str) -> tuple[FundTerms, ...]:
     """The funds without one of them."""
-    _find(funds, fund_id)
+    find_fund(funds, fund_id)
     return tuple(fund for fund in funds if fund.fund_id != fund_id)
 
 
@@ -101,7 +101,8 @@ def add_funds(funds: Sequence[FundTerms], added: Sequence[FundTerms]) -> tuple[F
     return (*funds, *added)
 
 
-def _find(funds: Sequence[FundTerms], fund_id: str) -> FundTerms:
+def find_fund(funds: Sequence[FundTerms], fund_id: str) -> FundTerms:
+    """The fund with this id; raises :class:`WhatIfError` when there is none."""
     for fund in funds:
         if fund.fund_id == fund_id:
             return fund
@@ -130,10 +131,10 @@ def ask_what_if(
         result.fund_of_worker
     ]
     asked = replace(asked, workers=replace(asked.workers, current_fund=before_fund))
-    answer = solve(
+    answer = solve_any_cost(
         asked,
         policy,
-        previous=carry_prices(result.prices, names, asked_names),
+        previous=carry_prices(result.prices, names.places, asked_names.places),
         time_limit_seconds=time_limit_seconds,
         on_progress=on_progress,
         cancelled=cancelled,
@@ -163,26 +164,6 @@ def ask_what_if(
         districts=tuple(DistrictChange(code, *(int(count) for count in rest)) for code, *rest in counts),
         seconds=sum(answer.seconds.values()),
     )
-
-
-def carry_prices(prices: Prices, before: MatchNames, now: MatchNames) -> Prices:
-    """Prices for another set of funds or districts, matched by name, as a warm start.
-
-    What ``before`` did not know begins at price 0.
-    """
-    fund_at = _positions([fund.fund_id for fund in before.funds], [fund.fund_id for fund in now.funds])
-    district_at = _positions(before.districts, now.districts)
-    return Prices(
-        fund=np.append(prices.fund, 0.0)[fund_at],
-        head=np.append(prices.head, 0.0)[fund_at],
-        district=np.pad(prices.district, ((0, 1), (0, 1)))[np.ix_(fund_at, district_at)],
-    )
-
-
-def _positions(before: Sequence[str], now: Sequence[str]) -> Int32:
-    """Where each of ``now`` stands in ``before``; the place after the last when it does not."""
-    known = {name: position for position, name in enumerate(before)}
-    return np.array([known.get(name, len(before)) for name in now], dtype=np.int32)
 
 
 def _totals(problem: AllocationProblem, result: AllocationResult) -> Totals:

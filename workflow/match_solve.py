@@ -1,0 +1,172 @@
+"""Solve one match of files: build, solve warm or cold, verify."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from optimizer.policy import Policy
+from optimizer.problem import NONE, AllocationProblem
+from optimizer.progress import Progress
+from optimizer.result import AllocationResult, Prices, Status, TierResult
+from optimizer.rules import pair_cost_rupiah
+from optimizer.solve import solve
+from optimizer.tiers import relative_gap, tier_value
+from optimizer.verify import verify
+from workflow.match_problem import MatchNames
+from workflow.match_run import MatchInput, MatchRun
+
+#: Scaled money must stay well inside 64 bits.
+_HIGHEST_SCALED = 2**61
+
+
+def solve_match(
+    given: MatchInput,
+    *,
+    time_limit_seconds: float,
+    warm: Callable[[MatchNames], Prices] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> tuple[MatchRun, dict[str, float]]:
+    """Build and solve; the result has passed ``optimizer.verify``. Also the seconds of building.
+
+    ``warm`` gives starting prices once the names are known. Raises ``VerificationError`` when the
+    solver's result breaks a rule, ``models.tariff.TariffError`` when a month has no price.
+    """
+    begin = time.perf_counter()
+    problem, names = given.build()
+    seconds = {"build": time.perf_counter() - begin}
+    result = solve_any_cost(
+        problem,
+        given.policy,
+        previous=None if warm is None else warm(names),
+        time_limit_seconds=time_limit_seconds,
+        on_progress=on_progress,
+        cancelled=cancelled,
+    )
+    return MatchRun(given, problem, names, result), seconds
+
+
+def solve_any_cost(
+    problem: AllocationProblem,
+    policy: Policy,
+    *,
+    previous: Prices | None = None,
+    time_limit_seconds: float,
+    on_progress: Callable[[Progress], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> AllocationResult:
+    """Solve a problem in which some cover may cost nothing (a discount of 1 on JKK and JKM).
+
+    The optimiser wants positive costs. So money is counted in parts of a rupiah so small that one
+    part for every free cover together stays below a rupiah: what is affordable does not change.
+    """
+    if not problem.cost_rupiah.size or int(problem.cost_rupiah.min()) > 0:
+        result = solve(
+            problem,
+            policy,
+            previous=previous,
+            time_limit_seconds=time_limit_seconds,
+            on_progress=on_progress,
+            cancelled=cancelled,
+        )
+    else:
+        scaled, parts = _count_in_parts(problem)
+        result = _count_in_rupiah(
+            problem,
+            policy,
+            parts,
+            solve(
+                scaled,
+                policy,
+                previous=None if previous is None else replace(previous, fund=previous.fund / parts),
+                time_limit_seconds=time_limit_seconds,
+                on_progress=on_progress,
+                cancelled=cancelled,
+            ),
+        )
+    verify(problem, policy, result)
+    return result
+
+
+def _count_in_parts(problem: AllocationProblem) -> tuple[AllocationProblem, int]:
+    """The problem with every rupiah as ``parts`` parts, free cover costing one part."""
+    workers = len(problem.workers)
+    dearest = problem.cost_rupiah.max(axis=1)[problem.workers.cost_class]
+    # No fund needs more than all cover together costs; so large amounts do not overflow.
+    enough = int(dearest.sum()) + 1
+    parts = max(1, min(workers + 1, (_HIGHEST_SCALED - workers) // enough))
+    amount = np.minimum(problem.funds.amount_rupiah, enough) * parts + min(workers, parts - 1)
+    return (
+        replace(
+            problem,
+            funds=replace(problem.funds, amount_rupiah=amount),
+            cost_rupiah=np.maximum(problem.cost_rupiah * parts, 1),
+        ),
+        parts,
+    )
+
+
+def _count_in_rupiah(
+    problem: AllocationProblem, policy: Policy, parts: int, scaled: AllocationResult
+) -> AllocationResult:
+    """The result of a problem in parts, said in rupiah of the real one."""
+    funded = np.flatnonzero(scaled.fund_of_worker != NONE)
+    amount = np.zeros(len(scaled.fund_of_worker), dtype=np.int64)
+    amount[funded] = pair_cost_rupiah(problem, funded, scaled.fund_of_worker[funded])
+    tiers = []
+    for tier in scaled.tiers:
+        if tier.name == "apbd_saving":
+            value = tier_value(tier.name, problem, policy, scaled.fund_of_worker, amount)
+            # Free cover adds less than a rupiah to the scaled sum, so the floor stays a bound.
+            bound = min(value, float(tier.bound // parts))
+            gap = relative_gap(tier.name, value, bound)
+            tier = TierResult(tier.name, value, bound, gap, tier.seconds, proven=gap == 0.0)
+        tiers.append(tier)
+    status = scaled.status
+    if status is Status.OPTIMAL and not all(tier.proven for tier in tiers):
+        status = Status.FEASIBLE
+    return replace(
+        scaled,
+        status=status,
+        amount_rupiah=amount,
+        tiers=tuple(tiers),
+        prices=replace(scaled.prices, fund=scaled.prices.fund * parts),
+    )
+
+
+def carry_prices(
+    prices: Prices,
+    before: tuple[Sequence[str], Sequence[str]],
+    now: tuple[Sequence[str], Sequence[str]],
+) -> Prices:
+    """Prices for other funds and districts, matched by (fund ids, district codes), as a warm start.
+
+    What ``before`` did not know begins at price 0.
+    """
+    fund_at, district_at = (_positions(old, new) for old, new in zip(before, now, strict=True))
+    return Prices(
+        fund=np.append(prices.fund, 0.0)[fund_at],
+        head=np.append(prices.head, 0.0)[fund_at],
+        district=np.pad(prices.district, ((0, 1), (0, 1)))[np.ix_(fund_at, district_at)],
+    )
+
+
+def _positions(before: Sequence[str], now: Sequence[str]) -> list[int]:
+    """Where each of ``now`` stands in ``before``; the place after the last when it does not."""
+    known = {name: position for position, name in enumerate(before)}
+    return [known.get(name, len(before)) for name in now]
+
+
+def peak_memory_bytes() -> int:
+    """The most memory this process has held at once; 0 where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
