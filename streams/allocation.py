@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from sqlalchemy import Engine
 
 from models.event import AllocationRequested
-from models.message import EventEnvelope, Refusal
+from models.message import EventEnvelope, Refusal, refuse_event
 from models.tariff import default_table
 from optimizer.policy import DEFAULT_POLICY
 from streams import failpoints
@@ -50,7 +50,9 @@ def make_allocation_step(
             request = AllocationRequested.model_validate_json(event.data)
         except ValidationError as error:
             place = ".".join(str(part) for part in error.errors()[0]["loc"]) or "data"
-            return _refuse(event, "schema_violation", f"{place} is not as allocation.requested.v1 wants it")
+            return refuse_event(
+                event, "schema_violation", f"{place} is not as allocation.requested.v1 wants it"
+            )
         failpoints.reach("solve")
         try:
             outcome = allocate_regency(
@@ -63,7 +65,7 @@ def make_allocation_step(
                 request_number=request.request_number,
             )
         except LookupError:
-            return _refuse(event, "regency_not_served", "the regency is not served here")
+            return refuse_event(event, "regency_not_served", "the regency is not served here")
         except SolverProcessError as error:
             # The request stays unanswered and is published again; the run is marked FAILED.
             _log.error("solve_failed", regency=request.regency, error=str(error))
@@ -78,7 +80,3 @@ def make_allocation_step(
         return None
 
     return allocate
-
-
-def _refuse(event: EventEnvelope, reason: str, detail: str) -> Refusal:
-    return Refusal(event.message, reason, detail, event.position, event.key)

@@ -4,8 +4,8 @@ Read: binary mode (``ce_`` headers, data as value), structured mode (``applicati
 and JSON batches (``application/cloudevents-batch+json``), after the CloudEvents Kafka binding
 (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md).
 
-Data is made canonical: parsed and written again with sorted keys, no spaces, UTF-8 unescaped. So the
-same content has the same hash whether it came alone or in a batch, and malformed JSON shows here.
+Data is parsed here once, so that malformed text shows before any transaction; what the same content
+hashes to in any mode is the envelope's business (``EventEnvelope.content_hash``).
 The ``cloudevents`` package reads and writes the same forms (tests/unit/streams prove it) at about a
 tenth of the speed.
 """
@@ -24,13 +24,17 @@ from typing import Any, Final
 import orjson
 
 from models.event import EVENT_TYPES
-from models.message import EventEnvelope, InboundMessage, Refusal, derive_event_key
+from models.message import (
+    BATCH_CONTENT_TYPE,
+    EVENT_CONTENT_TYPE,
+    LARGEST_BATCH_EVENTS,
+    LARGEST_MESSAGE_BYTES,
+    EventEnvelope,
+    InboundMessage,
+    Refusal,
+    derive_event_key,
+)
 
-STRUCTURED: Final = "application/cloudevents+json"
-BATCH: Final = "application/cloudevents-batch+json"
-MAX_EVENTS_PER_BATCH: Final = 500
-#: What is read; what Gotong itself writes stays within half of it.
-MAX_MESSAGE_BYTES: Final = 1024 * 1024
 MAX_ATTRIBUTE_CHARACTERS: Final = 256
 
 _SPEC_VERSION: Final = "1.0"
@@ -66,15 +70,16 @@ def _decode(message: InboundMessage) -> list[EventEnvelope | Refusal]:
     value, headers = message.value, message.headers
     if not value:
         raise _RefusedError("empty_message", "the message has no value")
-    if len(value) > MAX_MESSAGE_BYTES:
+    if len(value) > LARGEST_MESSAGE_BYTES:
         raise _RefusedError(
-            "message_too_large", f"the message has {len(value)} bytes, at most {MAX_MESSAGE_BYTES} are taken"
+            "message_too_large",
+            f"the message has {len(value)} bytes, at most {LARGEST_MESSAGE_BYTES} are taken",
         )
     content_type = _text(headers.get("content-type", b""), "content-type").partition(";")[0].strip().lower()
-    if content_type == STRUCTURED:
+    if content_type == EVENT_CONTENT_TYPE:
         attributes = _parse(value)
         return [_read_structured(message, attributes, 0)]
-    if content_type == BATCH:
+    if content_type == BATCH_CONTENT_TYPE:
         return _read_batch(message, _parse(value))
     if "ce_specversion" not in headers:
         if content_type.startswith("application/cloudevents"):
@@ -101,8 +106,8 @@ def _read_binary(message: InboundMessage, content_type: str) -> EventEnvelope:
                 "not_a_cloud_event", f"data is {content_type[:80]}, expected application/json"
             )
         assert message.value is not None
-        data = _canonical(_parse(message.value))
-        return _envelope(message, attributes, data, 0)
+        _parse(message.value)
+        return _envelope(message, attributes, message.value, 0)
     except _RefusedError as refused:
         raise _RefusedError(refused.reason, refused.detail, event_key) from None
 
@@ -112,9 +117,9 @@ def _read_batch(message: InboundMessage, parsed: Any) -> list[EventEnvelope | Re
         raise _RefusedError("empty_message", "the batch holds no event")
     if not isinstance(parsed, list):
         raise _RefusedError("not_a_cloud_event", "a CloudEvents batch is a JSON array")
-    if len(parsed) > MAX_EVENTS_PER_BATCH:
+    if len(parsed) > LARGEST_BATCH_EVENTS:
         raise _RefusedError(
-            "batch_too_large", f"the batch has {len(parsed)} events, at most {MAX_EVENTS_PER_BATCH} are taken"
+            "batch_too_large", f"the batch has {len(parsed)} events, at most {LARGEST_BATCH_EVENTS} are taken"
         )
     return [_read_structured(message, item, position) for position, item in enumerate(parsed)]
 
@@ -127,7 +132,8 @@ def _read_structured(message: InboundMessage, item: Any, position: int) -> Event
         event_key = _check_attributes(message, item)
         return _envelope(message, item, _data_of(item), position)
     except _RefusedError as refused:
-        return Refusal(message, refused.reason, refused.detail, position, refused.event_key or event_key)
+        key = refused.event_key or event_key
+        return Refusal(message, refused.reason, refused.detail, position, key, message.carries_batch)
 
 
 def _data_of(item: Mapping[str, Any]) -> bytes:
@@ -137,14 +143,16 @@ def _data_of(item: Mapping[str, Any]) -> bytes:
             content_type.partition(";")[0].strip()
         ):
             raise _RefusedError("not_a_cloud_event", "datacontenttype is not a JSON type")
-        return _canonical(item["data"])
+        return _write(item["data"])
     encoded = item.get("data_base64")
     if not isinstance(encoded, str):
         raise _RefusedError("schema_violation", "the event has no data")
     try:
-        return _canonical(_parse(base64.b64decode(encoded, validate=True)))
-    except binascii.Error:
+        data = base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):
         raise _RefusedError("schema_violation", "data_base64 is not base64") from None
+    _parse(data)
+    return data
 
 
 def _check_attributes(message: InboundMessage, attributes: Mapping[str, Any]) -> uuid.UUID:
@@ -180,6 +188,8 @@ def _check_type(topic: str, event_type: str, event_key: uuid.UUID) -> None:
 def _envelope(
     message: InboundMessage, attributes: Mapping[str, Any], data: bytes, position: int
 ) -> EventEnvelope:
+    if b"\\u0000" in data and _ESCAPED_NUL.search(data):
+        raise _RefusedError("schema_violation", "the data holds a NUL character")
     return EventEnvelope(
         source=attributes["source"],
         id=attributes["id"],
@@ -214,14 +224,11 @@ def _parse(value: bytes) -> Any:
         raise _RefusedError("malformed_json", "the value is not JSON") from None
 
 
-def _canonical(data: Any) -> bytes:
+def _write(data: Any) -> bytes:
     try:
-        canonical = orjson.dumps(data, option=orjson.OPT_SORT_KEYS)
+        return orjson.dumps(data)
     except orjson.JSONEncodeError:
         raise _RefusedError("malformed_json", "the data nests too deeply") from None
-    if b"\\u0000" in canonical and _ESCAPED_NUL.search(canonical):
-        raise _RefusedError("schema_violation", "the data holds a NUL character")
-    return canonical
 
 
 def _text(value: bytes, name: str) -> str:
@@ -246,12 +253,14 @@ def encode(event: EventEnvelope) -> tuple[dict[str, bytes], bytes]:
 
 def encode_batch(events: Iterable[EventEnvelope]) -> tuple[dict[str, bytes], bytes]:
     """Headers and value of a CloudEvents batch; the caller keeps to the limits above."""
-    return {"content-type": BATCH.encode()}, orjson.dumps([_structure(event) for event in events])
+    return {"content-type": BATCH_CONTENT_TYPE.encode()}, orjson.dumps(
+        [_structure(event) for event in events]
+    )
 
 
 def encode_structured(event: EventEnvelope) -> tuple[dict[str, bytes], bytes]:
     """Headers and value of an event in structured mode."""
-    return {"content-type": STRUCTURED.encode()}, orjson.dumps(_structure(event))
+    return {"content-type": EVENT_CONTENT_TYPE.encode()}, orjson.dumps(_structure(event))
 
 
 def _structure(event: EventEnvelope) -> dict[str, Any]:

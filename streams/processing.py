@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from models.message import EventEnvelope, InboundMessage, Refusal
+from models.message import EventEnvelope, InboundMessage, Refusal, refuse_event
 from streams import failpoints
 from streams.codec import decode
 from streams.consumer import FetchedRecords
@@ -180,16 +180,8 @@ class BatchProcessor:
             offset=events[0].message.offset,
             error=type(error).__name__,
         )
-        failed = [
-            Refusal(
-                message=event.message,
-                reason="internal_error",
-                detail=f"the step failed with {type(error).__name__}; replay after a correction",
-                position=event.position,
-                event_key=event.key,
-            )
-            for event in events
-        ]
+        detail = f"the step failed with {type(error).__name__}; replay after a correction"
+        failed = [refuse_event(event, "internal_error", detail) for event in events]
         await self._try((), [*refusals, *failed])
 
 
