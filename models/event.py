@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 MAX_RUPIAH: Final = 2**53 - 1  # the largest integer every JSON reader keeps exactly
 
@@ -24,6 +24,12 @@ FundId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0
 Base64 = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{16,2048}={0,2}$")]
 KeyId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,32}$")]
 Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+def _each_once(programmes: tuple[ProgrammeCode, ...]) -> tuple[ProgrammeCode, ...]:
+    if len(set(programmes)) != len(programmes):
+        raise ValueError("names a programme twice")
+    return programmes
 
 
 class EventData(BaseModel):
@@ -47,7 +53,11 @@ class WorkerUncovered(EventData):
     occupation: Occupation
     sex: Literal["L", "P"] | None = None
     birth_year: Annotated[int, Field(strict=True, ge=1900, le=2100)] | None = None
-    programmes: Annotated[tuple[ProgrammeCode, ...], Field(min_length=1, max_length=4)]
+    programmes: Annotated[
+        tuple[ProgrammeCode, ...],
+        Field(min_length=1, max_length=4, json_schema_extra={"uniqueItems": True}),
+        AfterValidator(_each_once),
+    ]
     months: Annotated[int, Field(strict=True, ge=1, le=12)]
     start_month: Month
     priority: Annotated[int, Field(strict=True, ge=1, le=100)]
@@ -91,7 +101,9 @@ class PledgeChanged(FundChanged):
     funder: Annotated[str, StringConstraints(min_length=1, max_length=200)]
     npwp: Annotated[str, StringConstraints(min_length=15, max_length=25)]
     amount_rupiah: Rupiah
-    jkk_jkm_discount: bool = False  # PP 50/2025 for CSR payers is unverified: a switch, off
+    jkk_jkm_discount: Annotated[bool, Field(strict=True)] = (
+        False  # PP 50/2025 for CSR payers is unverified: a switch, off
+    )
 
 
 class BudgetChanged(FundChanged):

@@ -43,8 +43,12 @@ class RegionTable:
         nik_places: Iterable[str] = (),
     ) -> None:
         self._regions: Mapping[str, Region] = {region.code: region for region in regions}
-        self._villages = frozenset(code for code, region in self._regions.items() if region.level == "village")
-        self._districts = frozenset(code for code, region in self._regions.items() if region.level == "district")
+        self._villages = frozenset(
+            code for code, region in self._regions.items() if region.level == "village"
+        )
+        self._districts = frozenset(
+            code for code, region in self._regions.items() if region.level == "district"
+        )
         self._regencies_with_districts = frozenset(code[:5] for code in self._districts)
         self._former_districts = frozenset(former_districts)
         self._nik_places = frozenset(nik_places)

@@ -189,6 +189,7 @@ class Fund(Base):
         CheckConstraint("district_cap >= 0", name="district_cap_not_negative"),
         CheckConstraint("min_workers >= 0", name="min_workers_not_negative"),
         CheckConstraint("age_from <= age_to", name="ages_in_order"),
+        CheckConstraint("four_eyes_above_rupiah >= 0", name="four_eyes_not_negative"),
         CheckConstraint(
             "(kind = 'apbd') = (ceiling_rupiah IS NOT NULL AND released_rupiah IS NOT NULL"
             " AND fiscal_year IS NOT NULL AND account_code IS NOT NULL)",
@@ -226,6 +227,9 @@ class Fund(Base):
     district_cap: Mapped[int | None]
     min_workers: Mapped[int | None]
     jkk_jkm_discount: Mapped[bool] = mapped_column(server_default=text("false"))
+    four_eyes_above_rupiah: Mapped[int] = mapped_column(
+        server_default="50000000", comment="a decision above it needs a second officer"
+    )
     pledged_rupiah: Mapped[int] = mapped_column(server_default="0")
     reserved_rupiah: Mapped[int] = mapped_column(server_default="0")
     committed_rupiah: Mapped[int] = mapped_column(server_default="0")
@@ -285,6 +289,7 @@ class AllocationRun(Base):
     regency_code: Mapped[str] = mapped_column(ForeignKey("regency.code"))
     generation: Mapped[int]
     policy: Mapped[dict[str, Any]]
+    requested_by: Mapped[str | None] = mapped_column(comment="the officer who asked; empty for an event")
     status: Mapped[str]
     needs: Mapped[int] = mapped_column(Integer, server_default="0")
     proposed: Mapped[int] = mapped_column(Integer, server_default="0")

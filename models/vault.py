@@ -83,9 +83,7 @@ class Vault:
         if cipher is None:
             raise UndecryptableError("sealed with a key that is not in the ring")
         try:
-            return cipher.decrypt(
-                sealed[_KEY_ID_BYTES:_HEAD_BYTES], sealed[_HEAD_BYTES:], context.encode()
-            )
+            return cipher.decrypt(sealed[_KEY_ID_BYTES:_HEAD_BYTES], sealed[_HEAD_BYTES:], context.encode())
         except (InvalidTag, ValueError):
             raise UndecryptableError("changed after sealing, or sealed for another purpose") from None
 
@@ -131,13 +129,20 @@ def decode_master_keys(text: str) -> list[bytes]:
     keys = []
     for number, part in enumerate(text.strip().split(","), start=1):
         try:
-            key = base64.b64decode(part.strip(), altchars=b"-_" if set(part) & set("-_") else None, validate=True)
+            key = base64.b64decode(
+                part.strip(), altchars=b"-_" if set(part) & set("-_") else None, validate=True
+            )
         except (binascii.Error, ValueError):
             raise ValueError(f"key {number} is not base64") from None
         if len(key) != MASTER_KEY_BYTES:
             raise ValueError(f"key {number} has {len(key)} bytes instead of {MASTER_KEY_BYTES}")
         keys.append(key)
     return keys
+
+
+def key_id_of(sealed: bytes) -> str:
+    """Name of the key that sealed this."""
+    return sealed[:_KEY_ID_BYTES].hex()
 
 
 def encode_base64(content: bytes) -> str:
@@ -161,4 +166,6 @@ def _read_text(content: bytes) -> str:
 
 
 def _derive(master_key: bytes, purpose: str) -> bytes:
-    return HKDF(algorithm=SHA256(), length=32, salt=None, info=f"gotong/v1/{purpose}".encode()).derive(master_key)
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=f"gotong/v1/{purpose}".encode()).derive(
+        master_key
+    )

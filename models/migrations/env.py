@@ -6,7 +6,7 @@ from alembic import context
 from sqlalchemy import text
 
 from models.database import open_engine
-from models.tables import Base
+from models.review_tables import Base
 
 _LOCK = 0x676F746F6E67  # "gotong": any constant shared by every migrating process
 

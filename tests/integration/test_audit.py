@@ -40,7 +40,7 @@ TAMPERINGS = {
         ("balances_equal_journal", "csr-1", -5),
     ),
     "a line's state": (
-        "UPDATE proposal SET state = 'approved' WHERE id = (SELECT min(id) FROM proposal)",
+        "UPDATE proposal SET state = 'approved', version = version + 1 WHERE id = (SELECT min(id) FROM proposal)",
         ("reserved_equals_open_lines", "csr-1", 50_400),
     ),
     "a missing line": (
@@ -100,10 +100,12 @@ REFUSED_BY_DATABASE = {
     "ck_fund_window_in_order": "UPDATE fund SET window_to = window_from - 31",
     "ck_proposal_amount_positive": "UPDATE proposal SET amount_rupiah = 0",
     "ck_proposal_months_1_to_12": "UPDATE proposal SET months = 13",
-    "ck_proposal_closed_has_time": "UPDATE proposal SET state = 'superseded'",
+    "ck_proposal_closed_has_time": "UPDATE proposal SET state = 'superseded', version = version + 1",
+    "no transition from proposed to enrolled": "UPDATE proposal SET state = 'enrolled', version = version + 1",
+    "version must grow": "UPDATE proposal SET state = 'approved'",
     "ck_coverage_need_months_1_to_12": "UPDATE coverage_need SET months = 0",
     "ck_coverage_need_priority_1_to_100": "UPDATE coverage_need SET priority = 101",
-    "ck_coverage_need_state_known": "UPDATE coverage_need SET state = 'lost'",
+    "no transition from proposed to lost": "UPDATE coverage_need SET state = 'lost'",
     "uq_proposal_one_live_per_need": (
         "INSERT INTO proposal (need_id, fund_id, run_id, months, amount_rupiah)"
         " SELECT need_id, fund_id, run_id, months, amount_rupiah FROM proposal LIMIT 1"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from models.database import open_engine
 from models.migrate import migrate, pending_revision
-from models.tables import Base
+from models.review_tables import Base, LegalTransition
+from models.state import NEED_TRANSITIONS, PROPOSAL_TRANSITIONS
 
 # Alembic compares neither CHECKs nor the predicates of partial indexes; PostgreSQL prints both.
 _RULES = text(
@@ -41,3 +42,13 @@ def test_migrating_twice_changes_nothing(empty_database_url: str) -> None:
     assert pending_revision(empty_database_url) is None
     migrate(empty_database_url)
     assert pending_revision(empty_database_url) is None
+
+
+def test_the_database_allows_the_transitions_that_the_program_knows(database_url: str) -> None:
+    engine = open_engine(database_url)
+    with engine.connect() as connection:
+        stored = {tuple(row) for row in connection.execute(select(LegalTransition.__table__))}
+    engine.dispose()
+    assert stored == {("coverage_need", *pair) for pair in NEED_TRANSITIONS} | {
+        ("proposal", *pair) for pair in PROPOSAL_TRANSITIONS
+    }
