@@ -51,12 +51,14 @@ class Child:
         log_file: Path,
         *,
         environment: Mapping[str, str] | None = None,
+        keep_open: Sequence[int] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
         self.log_file = log_file
         self._command = list(command)
         self._environment = dict(environment or {})
+        self._keep_open = tuple(keep_open)
         self._clock = clock
         self._process: subprocess.Popen[bytes] | None = None
         self._restarts = 0
@@ -81,6 +83,7 @@ class Child:
                 stderr=log,
                 env={**os.environ, **self._environment, OWNER_VARIABLE: str(os.getpid())},
                 start_new_session=True,
+                pass_fds=self._keep_open,
             )
         self._started_at = self._clock()
 
@@ -142,9 +145,10 @@ class Supervisor:
         log_file: Path,
         *,
         environment: Mapping[str, str] | None = None,
+        keep_open: Sequence[int] = (),
     ) -> None:
-        """Start a child and keep it running from now on."""
-        child = Child(name, command, log_file, environment=environment)
+        """Start a child and keep it running from now on; it inherits the file descriptors ``keep_open``."""
+        child = Child(name, command, log_file, environment=environment, keep_open=keep_open)
         with self._lock:
             child.start()
             self._children.append(child)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,9 +14,10 @@ class StreamSettings:
     when asked for, and intake is published again until it is settled.
     """
 
-    database_url: str
+    database_url: str = field(repr=False)
     kafka_brokers: str
-    master_key: bytes
+    master_key: bytes = field(repr=False)
+    retired_keys: tuple[bytes, ...] = field(default=(), repr=False)
     consumer_group: str = "gotong"
     log_id: str = ""
     forgetful_broker: bool = False

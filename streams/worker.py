@@ -58,7 +58,7 @@ async def _run(settings: StreamSettings) -> int:
         loop.add_signal_handler(signal_number, stop)
     engine = open_engine(settings.database_url, pool_size=8, application_name="gotong-worker")
     failpoints.watch_transactions(engine)
-    context = IntakeContext(regions=RegionTable.load(), vault=Vault(settings.master_key))
+    context = IntakeContext(regions=RegionTable.load(), vault=Vault(settings.master_key, retired_keys=settings.retired_keys))
     parts = WorkerParts(engine=engine, context=context, solver=solver, stopping=stopping)
     relay = Relay(settings, engine, stopping)
     schedules = Schedules(settings, engine, stopping, relay.wake)
@@ -108,8 +108,13 @@ async def _run_app(settings: StreamSettings, parts: WorkerParts) -> None:
             _log.info("running", log_id=log_id, group=settings.consumer_group)
             await _wait_for_end(app, parts.stopping)
         finally:
-            with contextlib.suppress(Exception):
+            _log.info("app stop begin")
+            try:
                 await app.stop()
+            except BaseException as e:
+                _log.info("app stop failed", error=repr(e))
+                raise
+            _log.info("app stop end")
 
 
 async def _wait_for_end(app: Any, stopping: asyncio.Event) -> None:

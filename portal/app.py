@@ -1,0 +1,119 @@
+"""The portal's application: pages in Jinja2, live figures by htmx, nothing from other servers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Final
+
+from fastapi import FastAPI, Request, Response
+from fastapi.staticfiles import StaticFiles
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from sqlalchemy import Engine, select
+
+from models.database import open_engine
+from models.tables import Regency
+from portal.health import router as health_router
+from portal.overview import router as overview_router
+from portal.words import LANGUAGES, Language, read_translations
+from workflow.report import Overview, read_overview
+
+#: Everything comes from this server; no inline script or style, no frames around or inside.
+CONTENT_SECURITY_POLICY: Final = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+_HEADERS: Final = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+_FRESH_SECONDS: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class PortalSettings:
+    """What the portal needs to know. The first of ``regencies`` is shown first."""
+
+    database_url: str
+    regencies: tuple[str, ...]
+    language: Language = "id"
+
+
+@dataclass(slots=True)
+class PortalState:
+    """What requests share: the engine, the templates per language, and figures half a second old at most."""
+
+    settings: PortalSettings
+    engine: Engine
+    templates: dict[Language, Environment]
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _kept: dict[str, tuple[float, Overview]] = field(default_factory=dict)
+    _timezones: dict[str, str] = field(default_factory=dict)
+
+    def overview(self, regency: str) -> Overview:
+        """The regency's figures. However many screens are open, the database is asked about twice a second."""
+        with self._lock:
+            kept = self._kept.get(regency)
+            if kept is None or time.monotonic() - kept[0] > _FRESH_SECONDS:
+                kept = (time.monotonic(), read_overview(self.engine, regency))
+                self._kept[regency] = kept
+            return kept[1]
+
+    def timezone(self, regency: str) -> str:
+        """The regency's time zone; it never changes while the portal runs."""
+        if regency not in self._timezones:
+            with self.engine.connect() as connection:
+                statement = select(Regency.timezone).where(Regency.code == regency)
+                self._timezones[regency] = connection.scalar(statement) or "UTC"
+        return self._timezones[regency]
+
+
+def create_portal(settings: PortalSettings) -> FastAPI:
+    """Build the application. It opens no connection before the first request."""
+    app = FastAPI(title="Gotong", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.portal = PortalState(
+        settings,
+        open_engine(settings.database_url, application_name="gotong-portal"),
+        {language: _make_templates(language) for language in LANGUAGES},
+    )
+    app.middleware("http")(_add_headers)
+    app.include_router(overview_router)
+    app.include_router(health_router)
+    with resources.as_file(resources.files("portal") / "static") as folder:
+        app.mount("/static", StaticFiles(directory=folder), name="static")
+    return app
+
+
+def _make_templates(language: Language) -> Environment:
+    templates = Environment(
+        loader=PackageLoader("portal"),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        extensions=["jinja2.ext.i18n"],
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.install_gettext_translations(read_translations(language), newstyle=True)  # type: ignore[attr-defined]
+    return templates
+
+
+async def _add_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    response = await call_next(request)
+    response.headers.update(_HEADERS)
+    if not request.url.path.startswith("/static/"):
+        response.headers["Cache-Control"] = "no-store"
+    return response

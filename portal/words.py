@@ -1,0 +1,98 @@
+"""Words, numbers and times in the reader's language: Indonesian first, English on request."""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Final, Literal
+from zoneinfo import ZoneInfo
+
+from babel import numbers
+from babel.dates import format_datetime
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from babel.support import NullTranslations, Translations
+
+Language = Literal["id", "en"]
+LANGUAGES: Final[tuple[Language, ...]] = ("id", "en")
+_MILLION = 1_000_000
+
+
+@cache
+def read_translations(language: Language) -> NullTranslations:
+    """The catalogue of ``portal/locale``; English is what stands in the templates.
+
+    It is compiled when first needed: no build step, and no compiled file that lags behind its source.
+    """
+    if language == "en":
+        return NullTranslations()
+    with (resources.files("portal") / "locale" / f"{language}.po").open("rb") as file:
+        catalog = read_po(file, locale=language)
+    compiled = io.BytesIO()
+    write_mo(compiled, catalog)
+    compiled.seek(0)
+    return Translations(fp=compiled)
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """How to say a thing in one language and time zone."""
+
+    language: Language
+    timezone: str = "UTC"
+
+    def whole(self, value: int) -> str:
+        """``9.880`` or ``9,880``."""
+        return str(numbers.format_decimal(value, locale=self.language))
+
+    def share(self, ratio: float, digits: int = 0) -> str:
+        """``73 %`` from 0.73. A share below one is never rounded up to the whole, nor a small one down to none."""
+        step = 10.0 ** -(2 + digits)
+        if 0 < ratio < step:
+            return "< " + self.share(step, digits)
+        rounded = 1 - step if 1 - step < ratio < 1 else ratio
+        pattern = "#,##0" + ("." + "0" * digits if digits else "") + " %"
+        return str(numbers.format_percent(rounded, format=pattern, locale=self.language))
+
+    def rupiah(self, amount_rupiah: int) -> str:
+        """``Rp 1.250.000``, every digit."""
+        return f"Rp\N{NO-BREAK SPACE}{self.whole(amount_rupiah)}"
+
+    def short_rupiah(self, amount_rupiah: int) -> str:
+        """``Rp 1,72 miliar``: rounded, for reading at a glance beside the exact amount."""
+        if amount_rupiah < _MILLION:
+            return self.rupiah(amount_rupiah)
+        compact = numbers.format_compact_decimal(
+            amount_rupiah,
+            format_type="long",
+            locale=self.language,
+            fraction_digits=2 if amount_rupiah >= 1000 * _MILLION else 0,
+        )
+        return f"Rp\N{NO-BREAK SPACE}{compact}".replace(" ", "\N{NO-BREAK SPACE}")
+
+    def seconds(self, value: float) -> str:
+        """``3,2`` seconds."""
+        return str(numbers.format_decimal(value, format="#,##0.0", locale=self.language))
+
+    def moment(self, value: dt.datetime) -> str:
+        """``23 Nov 2026 15.04.05 WITA``, in the regency's own time."""
+        return str(
+            format_datetime(value, "d MMM y HH.mm.ss z", tzinfo=ZoneInfo(self.timezone), locale=self.language)
+        )
+
+    def gap(self, gap: float) -> str:
+        """The gap in plain words' number: rounded up, so that the promise holds (0.000251 gives 0.03 %)."""
+        hundredths = -int(-gap * 10_000 // 1)
+        return str(numbers.format_percent(hundredths / 10_000, format="0.00 %", locale=self.language))
+
+
+def choose_language(asked: str | None, remembered: str | None, default: Language) -> Language:
+    """The language in the address, else the remembered one, else the house's."""
+    for wish in (asked, remembered):
+        for language in LANGUAGES:
+            if wish == language:
+                return language
+    return default
