@@ -158,6 +158,20 @@ class AllocationProposed(EventData):
     funds: tuple[FundProposal, ...]
 
 
+class AllocationDecided(EventData):
+    """An officer decided on a batch, or on some of its lines."""
+
+    decision_id: str
+    regency: RegencyCode
+    run_id: str
+    fund_id: FundId
+    district: str
+    action: Literal["approve", "reject", "return"]
+    state: Literal["awaiting_second", "done"]
+    lines: Annotated[int, Field(strict=True, ge=1)]
+    amount_rupiah: Rupiah
+
+
 #: Event type (also the topic) -> type of its data. The schemas in docs/events/ come from here.
 EVENT_TYPES: Final[dict[str, type[EventData]]] = {
     "coverage.worker-uncovered.v1": WorkerUncovered,
@@ -165,4 +179,5 @@ EVENT_TYPES: Final[dict[str, type[EventData]]] = {
     "funding.budget-changed.v1": BudgetChanged,
     "allocation.requested.v1": AllocationRequested,
     "allocation.proposed.v1": AllocationProposed,
+    "allocation.decided.v1": AllocationDecided,
 }

@@ -20,6 +20,9 @@ ATTEMPT_HEADER: Final = "gotong-attempt"
 #: Which outbox row the message came from; set by the relay (``workflow.outbox``).
 OUTBOX_HEADER: Final = "gotong-outbox-id"
 
+#: Anybody can write a header; a number the database cannot hold must not stop a dead letter.
+_MOST_ATTEMPTS: Final = 1_000_000
+
 LARGEST_MESSAGE_BYTES: Final = 1024 * 1024
 LARGEST_BATCH_EVENTS: Final = 500
 
@@ -44,7 +47,7 @@ class InboundMessage:
     @property
     def attempt(self) -> int:
         """1 for a first delivery, one more for each replay from the dead letters."""
-        return max(1, _header_number(self.headers, ATTEMPT_HEADER) or 1)
+        return min(max(1, _header_number(self.headers, ATTEMPT_HEADER) or 1), _MOST_ATTEMPTS)
 
     @property
     def outbox_id(self) -> int | None:
