@@ -81,6 +81,8 @@ def envelope(
     )
 
 
-def worker_event(number: int = 1, *, days: int = 0, event_id: str | None = None, **changes: Any) -> EventEnvelope:
+def worker_event(
+    number: int = 1, *, days: int = 0, event_id: str | None = None, **changes: Any
+) -> EventEnvelope:
     """An uncovered worker's event; ``days`` moves its time, ``changes`` its data."""
     return envelope(worker_data(number, **changes), event_id=event_id, time=NOW + dt.timedelta(days=days))

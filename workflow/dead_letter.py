@@ -180,7 +180,7 @@ def replay_dead_letters(
     topic: str | None = None,
     reason: str | None = None,
 ) -> ReplayOutcome:
-    """Send the original bytes to the original topic again, by ids or by filter (all waiting ones without any).
+    """Send the original bytes to the original topic again, by ids or filter (without any: all waiting ones).
 
     Through the outbox, and marked in the same transaction. An event that was refused out of a batch
     is sent alone. If it is refused again, that is a new dead letter of the next attempt.

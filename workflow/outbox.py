@@ -176,7 +176,7 @@ def enqueue_event(
     time: dt.datetime | None = None,
     intake: bool = False,
 ) -> None:
-    """Put one event into the caller's transaction, as a CloudEvent in binary mode on the topic of its type."""
+    """Put one event into the caller's transaction: a CloudEvent in binary mode on the topic of its type."""
     headers = event_headers(
         event_type,
         source=source,

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 REFUSED = "refused"
 
 
-class Unavailable(Exception):  # noqa: N818 - it names a state of the world, not a defect
+class Unavailable(Exception):
     """The database cannot do the work now; nothing was changed and the same batch may be tried again."""
 
 

@@ -73,7 +73,8 @@ _REGISTER = text(
         SELECT u.*, w.id AS worker_id,
                w.reported_at <= u.time
                AND (w.reported_at, w.village_code, w.occupation, w.sex, w.birth_year, w.declared_base_rupiah)
-                   IS DISTINCT FROM (u.time, u.village, u.occupation, u.sex, u.birth_year, u.base) AS describes
+                   IS DISTINCT FROM (u.time, u.village, u.occupation, u.sex, u.birth_year, u.base)
+                   AS describes
         FROM unnest(
             CAST(:nik_hashes AS bytea[]), CAST(:niks AS bytea[]), CAST(:key_ids AS text[]),
             CAST(:names AS bytea[]), CAST(:villages AS text[]), CAST(:occupations AS text[]),
@@ -150,7 +151,7 @@ _RELEASE_LINE = text(
         WHERE need_id = :need_id AND state IN ('proposed', 'confirming')
         RETURNING need_id, fund_id, amount_rupiah
     ), returned AS (
-        UPDATE coverage_need n SET state = 'waiting', unfunded_reason = NULL
+        UPDATE coverage_need n SET state = 'waiting', version = n.version + 1, unfunded_reason = NULL
         FROM released r WHERE n.id = r.need_id
     )
     SELECT fund_id, amount_rupiah FROM released

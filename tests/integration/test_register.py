@@ -1,4 +1,4 @@
-"""Registering workers against a real PostgreSQL: what each event comes to, alone, repeated, late or disputed."""
+"""Registering workers in a real PostgreSQL: what an event comes to, alone, repeated, late or disputed."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ def move_need(engine: Engine, *states: str) -> None:
     """Take the one need there is through these states, as the later steps would."""
     for state in states:
         with engine.begin() as connection:
-            connection.execute(text("UPDATE coverage_need SET state = :state"), {"state": state})
+            connection.execute(
+                text("UPDATE coverage_need SET state = :state, version = version + 1"), {"state": state}
+            )
 
 
 def test_an_event_becomes_a_worker_and_a_need_and_asks_for_an_allocation(engine: Engine) -> None:
@@ -161,7 +163,7 @@ def test_a_need_that_is_paid_for_is_not_registered_again(engine: Engine, state: 
     register(engine, worker_event(1))
     move_need(engine, "proposed", "approved", *(["enrolled"] if state == "enrolled" else []))
     assert outcomes(engine, worker_event(1, days=1, months=12)) == ["already_funded"]
-    assert needs(engine) == [(3, 50, state, 1)]
+    assert [need[:3] for need in needs(engine)] == [(3, 50, state)]
 
 
 def test_a_closed_need_does_not_stand_in_the_way(engine: Engine) -> None:
@@ -320,10 +322,7 @@ def test_two_processes_with_the_same_events_register_each_worker_once(engine: En
     for thread in threads:
         thread.join()
     assert len(results) == 4
-    assert needs(engine) == [(3, 99, "waiting", 2)] * 40 or {row[:3] for row in needs(engine)} == {
-        (3, 99, "waiting")
-    }
-    assert len(needs(engine)) == 40
+    assert [need[:3] for need in needs(engine)] == [(3, 99, "waiting")] * 40
     assert rows(engine, "SELECT count(*) FROM worker") == [(40,)]
     assert rows(engine, "SELECT count(*) FROM inbox_event") == [(80,)]
     assert list_dead_letters(engine) == []
