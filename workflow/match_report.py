@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from models.programme import write_bundle
 from models.tariff import write_month
 from optimizer.problem import NONE, AllocationProblem, FundKind, Int32, Int64
 from workflow.explain_match import NARROW_POINTS, NOT_REACHED, OUTBID, say
+from workflow.match_columns import blank_where, column_of, text_column
 from workflow.match_problem import MatchNames
 from workflow.match_reasons import BINDING, REASONS, MatchReasons
 from workflow.match_run import MatchRun, pick, write_table
@@ -38,7 +38,7 @@ def _write_unfunded(path: Path, run: MatchRun, reasons: MatchReasons) -> None:
     write_table(
         path,
         {
-            "worker_id": run.names.worker_ids.take(pa.array(lost)),
+            "worker_id": run.names.worker_ids.take(column_of(lost)),
             "reason": pick(REASONS, reasons.reason[lost]),
             "detail": pick(details, detail_of),
         },
@@ -107,8 +107,10 @@ def _distinct_rows(columns: list[Int64]) -> tuple[npt.NDArray[np.int64], Int32]:
     for column in columns:
         if not len(column):
             break
-        low = int(column.min())
-        key = number * (int(column.max()) - low + 1) + (column - low)
+        low, high = int(column.min()), int(column.max())
+        if low == high:
+            continue
+        key = number * (high - low + 1) + (column - low)
         _, number = np.unique(key, return_inverse=True)
     first = np.zeros(int(number.max(initial=-1)) + 1, dtype=np.int64)
     first[number] = np.arange(len(number))
@@ -121,13 +123,13 @@ def _write_funds(path: Path, run: MatchRun, reasons: MatchReasons) -> None:
     write_table(
         path,
         {
-            "fund_id": pa.array([fund.fund_id for fund in funds], pa.string()),
-            "kind": pa.array([fund.payer.value for fund in funds], pa.string()),
-            "amount_rupiah": pa.array(amounts),
-            "spent_rupiah": pa.array(amounts - occupancy.left_rupiah),
-            "left_rupiah": pa.array(occupancy.left_rupiah),
-            "workers": pa.array(occupancy.heads),
-            "marginal_score_per_million_rupiah": pa.array(np.round(reasons.score_per_million_rupiah, 6)),
+            "fund_id": text_column([fund.fund_id for fund in funds]),
+            "kind": text_column([fund.payer.value for fund in funds]),
+            "amount_rupiah": column_of(amounts),
+            "spent_rupiah": column_of(amounts - occupancy.left_rupiah),
+            "left_rupiah": column_of(occupancy.left_rupiah),
+            "workers": column_of(occupancy.heads),
+            "marginal_score_per_million_rupiah": column_of(np.round(reasons.score_per_million_rupiah, 6)),
             "binds": pick(BINDING, reasons.binds),
         },
     )
@@ -142,11 +144,11 @@ def _write_alternatives(path: Path, run: MatchRun, reasons: MatchReasons) -> Non
     write_table(
         path,
         {
-            "worker_id": run.names.worker_ids.take(pa.array(funded)),
+            "worker_id": run.names.worker_ids.take(column_of(funded)),
             "fund_id": pick(ids, run.result.fund_of_worker[funded]),
-            "asks_points": pa.array(np.round(reasons.asks[funded], 3)),
+            "asks_points": column_of(np.round(reasons.asks[funded], 3)),
             "alternative_fund_id": pick(ids, other),
-            "alternative_asks_points": pa.array(np.round(asks, 3), mask=other == NONE),
+            "alternative_asks_points": blank_where(column_of(np.round(asks, 3)), other == NONE),
         },
     )
 

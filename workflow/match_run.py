@@ -34,7 +34,7 @@ from optimizer.policy import Policy
 from optimizer.problem import NONE, AllocationProblem, Int32
 from optimizer.result import AllocationResult, Prices, Status, TierResult
 from optimizer.rules import pair_cost_rupiah
-from workflow.match_files import as_numpy
+from workflow.match_columns import as_numpy, column_of, text_column
 from workflow.match_problem import FundTerms, MatchNames, WorkerRows, build_problem
 
 REPORT = "report.json"
@@ -107,9 +107,9 @@ def write_table(path: Path, columns: Mapping[str, Any]) -> None:
 
 def pick(words: Sequence[str], indices: Any) -> Any:
     """``words[i]`` for every index as an Arrow string column; ``NONE`` gives an empty cell."""
-    known = pa.array([*words, ""], pa.string())
+    known = text_column([*words, ""])
     wanted = np.where(np.asarray(indices) < 0, len(words), indices).astype(np.int64)
-    return known.take(pa.array(wanted))
+    return known.take(column_of(wanted))
 
 
 def write_allocations(path: Path, run: MatchRun) -> None:
@@ -118,10 +118,10 @@ def write_allocations(path: Path, run: MatchRun) -> None:
     write_table(
         path,
         {
-            "worker_id": run.names.worker_ids.take(pa.array(funded)),
+            "worker_id": run.names.worker_ids.take(column_of(funded)),
             "fund_id": pick([fund.fund_id for fund in run.names.funds], run.result.fund_of_worker[funded]),
-            "months": pa.array(run.problem.workers.months[funded]),
-            "amount_rupiah": pa.array(run.result.amount_rupiah[funded]),
+            "months": column_of(run.problem.workers.months[funded]),
+            "amount_rupiah": column_of(run.result.amount_rupiah[funded]),
         },
     )
 
@@ -134,7 +134,7 @@ def _write_workers(path: Path, run: MatchRun) -> None:
     current = run.problem.workers.current_fund
 
     def coded(codes: Int32, words: Sequence[str]) -> Any:
-        return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(words, pa.string()))
+        return pa.DictionaryArray.from_arrays(column_of(codes), text_column(words))
 
     table = pa.table(
         {
@@ -142,12 +142,12 @@ def _write_workers(path: Path, run: MatchRun) -> None:
             "village": coded(rows.village, rows.villages),
             "occupation": coded(rows.occupation, rows.occupations),
             "bundle": coded(rows.bundle, [write_bundle(bundle) for bundle in rows.bundles]),
-            "months": rows.months,
-            "priority": rows.priority,
-            "sex": rows.sex,
-            "birth_year": rows.birth_year,
-            "current_fund": current,
-            "fund": run.result.fund_of_worker,
+            "months": column_of(rows.months),
+            "priority": column_of(rows.priority),
+            "sex": column_of(rows.sex),
+            "birth_year": column_of(rows.birth_year),
+            "current_fund": column_of(current),
+            "fund": column_of(run.result.fund_of_worker),
         }
     )
     with ipc.new_file(str(path), table.schema) as writer:
@@ -355,7 +355,7 @@ def _given_from(terms: Mapping[str, Any], table: Any) -> tuple[MatchInput, Int32
     bundle, bundles = coded("bundle")
     ids = only_chunk("worker_id")
     rows = WorkerRows(
-        worker_ids=pa.array([], pa.string()) if ids is None else ids,
+        worker_ids=text_column(()) if ids is None else ids,
         village=village,
         villages=villages,
         occupation=occupation,
