@@ -22,7 +22,7 @@ from models.tables import Base
 
 
 class BatchClaim(Base):
-    """An officer has opened a batch (fund x district x run): frozen against re-optimisation until it lapses."""
+    """An officer has opened a batch (fund x district x run): runs leave it alone until the claim lapses."""
 
     __tablename__ = "batch_claim"
 

@@ -16,6 +16,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
+from psycopg.errors import DeadlockDetected, SerializationFailure
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 from sqlalchemy.exc import OperationalError
 
@@ -88,9 +89,15 @@ def allocate_regency(
             close_run(connection, run_id, result.status.value, _run_figures(snapshot, result, moved), moment)
             _announce(connection, snapshot, result, moved, run_id, generation, policy)
             _answer_request(connection, regency, request_number, moment)
-    except PlanOutdatedError as error:
+    except (PlanOutdatedError, OperationalError) as error:
+        if isinstance(error, OperationalError) and not isinstance(
+            error.orig, DeadlockDetected | SerializationFailure
+        ):
+            _fail_run(engine, run_id, now())
+            raise
         with engine.begin() as connection:
-            close_run(connection, run_id, "ABANDONED", {"progress": {"reason": str(error)}}, now())
+            reason = str(error) if isinstance(error, PlanOutdatedError) else "met another transaction"
+            close_run(connection, run_id, "ABANDONED", {"progress": {"reason": reason}}, now())
             raise_signal(connection, regency)
             _answer_request(connection, regency, request_number, now())
         return RunOutcome("ABANDONED", run_id)

@@ -102,7 +102,8 @@ def _compare_lines(connection: Connection, kind: str, lines: str) -> Iterator[Fi
                 SELECT cause_id, fund_id, sum(amount_rupiah) AS total
                 FROM journal_entry WHERE kind = :kind GROUP BY 1, 2
             )
-            SELECT f.code, cause_id, coalesce(l.total, 0)::int8 AS lines, coalesce(e.total, 0)::int8 AS entries
+            SELECT f.code, cause_id,
+                   coalesce(l.total, 0)::int8 AS lines, coalesce(e.total, 0)::int8 AS entries
             FROM lines l FULL JOIN entries e USING (cause_id, fund_id) JOIN fund f ON f.id = fund_id
             WHERE coalesce(l.total, 0) <> coalesce(e.total, 0) ORDER BY f.code, cause_id
             """
@@ -118,27 +119,29 @@ def _compare_lines(connection: Connection, kind: str, lines: str) -> Iterator[Fi
         )
 
 
-def reserved_equals_open_lines(connection: Connection) -> Iterator[Finding]:
-    """A fund's reserved and committed rupiah are those of its proposed and approved lines."""
-    rows = connection.execute(
-        text(
-            """
-            SELECT f.code, f.reserved_rupiah AS stands,
-                   coalesce(sum(p.amount_rupiah) FILTER (WHERE p.state = 'proposed'), 0)::int8 AS lines
-            FROM fund f LEFT JOIN proposal p ON p.fund_id = f.id
-            GROUP BY f.id
-            HAVING f.reserved_rupiah <> coalesce(sum(p.amount_rupiah) FILTER (WHERE p.state = 'proposed'), 0)
-            ORDER BY f.code
-            """
+def buckets_equal_lines(connection: Connection) -> Iterator[Finding]:
+    """A fund's reserved and committed rupiah are those of its undecided and its approved lines."""
+    for bucket, states in (("reserved", "'proposed', 'confirming'"), ("committed", "'approved'")):
+        rows = connection.execute(
+            text(
+                f"""
+                WITH lines AS (
+                    SELECT fund_id, sum(amount_rupiah) AS total FROM proposal WHERE state IN ({states})
+                    GROUP BY fund_id
+                )
+                SELECT f.code, f.{bucket}_rupiah AS stands, coalesce(l.total, 0)::int8 AS lines
+                FROM fund f LEFT JOIN lines l ON l.fund_id = f.id
+                WHERE f.{bucket}_rupiah <> coalesce(l.total, 0) ORDER BY f.code
+                """
+            )
         )
-    )
-    for row in rows:
-        yield Finding(
-            "reserved_equals_open_lines",
-            row.code,
-            row.stands - row.lines,
-            f"reserved is {row.stands} rupiah, proposed lines sum to {row.lines}",
-        )
+        for row in rows:
+            yield Finding(
+                "buckets_equal_lines",
+                row.code,
+                row.stands - row.lines,
+                f"{bucket} is {row.stands} rupiah, its lines sum to {row.lines}",
+            )
 
 
 def states_agree(connection: Connection) -> Iterator[Finding]:
@@ -175,7 +178,8 @@ def rules_hold(connection: Connection) -> Iterator[Finding]:
                 FROM proposal p JOIN coverage_need n ON n.id = p.need_id
                 WHERE p.state IN ('proposed', 'confirming', 'approved', 'enrolled') GROUP BY 1, 2
             )
-            SELECT f.code, sum(h.heads) AS heads, max(h.heads) AS district_heads, f.head_count_cap, f.district_cap
+            SELECT f.code, sum(h.heads) AS heads, max(h.heads) AS district_heads,
+                   f.head_count_cap, f.district_cap
             FROM fund f JOIN heads h ON h.fund_id = f.id GROUP BY f.id
             HAVING sum(h.heads) > f.head_count_cap OR max(h.heads) > f.district_cap
             ORDER BY f.code
@@ -189,6 +193,32 @@ def rules_hold(connection: Connection) -> Iterator[Finding]:
             0,
             f"{row.heads} workers (most in one district: {row.district_heads}) against caps"
             f" {row.head_count_cap} and {row.district_cap}",
+        )
+
+
+def months_follow_lines(connection: Connection) -> Iterator[Finding]:
+    """Every approved or enrolled line holds exactly its programme months, and no other line any."""
+    rows = connection.execute(
+        text(
+            """
+            WITH owed AS (
+                SELECT p.id AS line, p.months * bit_count(n.programmes::int::bit(4)) AS months
+                FROM proposal p JOIN coverage_need n ON n.id = p.need_id
+                WHERE p.state IN ('approved', 'enrolled')
+            ), held AS (SELECT proposal_id AS line, count(*) AS months FROM funded_month GROUP BY 1)
+            SELECT f.code, line, coalesce(o.months, 0) AS owed, coalesce(h.months, 0) AS held
+            FROM owed o FULL JOIN held h USING (line)
+            JOIN proposal p ON p.id = line JOIN fund f ON f.id = p.fund_id
+            WHERE coalesce(o.months, 0) <> coalesce(h.months, 0) ORDER BY line
+            """
+        )
+    )
+    for row in rows:
+        yield Finding(
+            "months_follow_lines",
+            row.code,
+            0,
+            f"line {row.line} pays {row.owed} programme months, {row.held} are on record",
         )
 
 
@@ -230,7 +260,8 @@ CHECKS = (
     balances_equal_journal,
     no_fund_overdrawn,
     lines_equal_entries,
-    reserved_equals_open_lines,
+    buckets_equal_lines,
+    months_follow_lines,
     states_agree,
     rules_hold,
     chain_intact,

@@ -23,9 +23,15 @@ from optimizer.result import AllocationResult
 from workflow.move_money import Movement, lock_funds, move_money
 from workflow.snapshot import Snapshot
 
+# In id order, as review locks them: a run and an officer never wait for each other in a ring.
+_LOCK_NEEDS = text("SELECT id FROM coverage_need WHERE id = ANY(:ids) ORDER BY id FOR UPDATE").bindparams(
+    bindparam("ids", type_=ARRAY(BigInteger))
+)
+
 _UPDATE_NEEDS = text(
     """
-    UPDATE coverage_need n SET state = u.state, unfunded_reason = nullif(u.reason, ''), version = n.version + 1
+    UPDATE coverage_need n
+    SET state = u.state, unfunded_reason = nullif(u.reason, ''), version = n.version + 1
     FROM unnest(:ids, :versions, :states, :reasons) AS u(id, version, state, reason)
     WHERE n.id = u.id AND n.version = u.version AND n.state IN ('waiting', 'proposed')
     RETURNING n.id
@@ -39,8 +45,8 @@ _UPDATE_NEEDS = text(
 
 _CLOSE_LINES = text(
     """
-    UPDATE proposal SET state = 'superseded', closed_at = :now, closed_cause = 'run', closed_cause_id = :run_id,
-        version = version + 1
+    UPDATE proposal SET state = 'superseded', version = version + 1,
+        closed_at = :now, closed_cause = 'run', closed_cause_id = :run_id
     WHERE id = ANY(:ids) AND state = 'proposed'
     RETURNING id, fund_id, amount_rupiah
     """
@@ -202,6 +208,7 @@ def _update_needs(
     if not len(touched):
         return applied
     ids = snapshot.needs["id"][touched]
+    connection.execute(_LOCK_NEEDS, {"ids": ids.tolist()})
     done = connection.scalars(
         _UPDATE_NEEDS,
         {

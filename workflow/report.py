@@ -20,11 +20,12 @@ _DEAD_LETTERS = text(
 _NEEDS = text("SELECT state, count(*) FROM coverage_need WHERE regency_code = :regency GROUP BY state")
 _FUNDS = text(
     """
-    SELECT f.code, f.name, f.kind, f.pledged_rupiah, f.reserved_rupiah, f.committed_rupiah, f.disbursed_rupiah,
-           f.expired_rupiah, f.window_to, coalesce(p.workers, 0) AS workers
+    SELECT f.code, f.name, f.kind, f.pledged_rupiah, f.reserved_rupiah, f.committed_rupiah,
+           f.disbursed_rupiah, f.expired_rupiah, f.window_to, coalesce(p.workers, 0) AS workers
     FROM fund f
     LEFT JOIN (SELECT fund_id, count(*) AS workers FROM proposal
-               WHERE state IN ('proposed', 'confirming', 'approved', 'enrolled') GROUP BY fund_id) p ON p.fund_id = f.id
+               WHERE state IN ('proposed', 'confirming', 'approved', 'enrolled')
+               GROUP BY fund_id) p ON p.fund_id = f.id
     WHERE f.regency_code = :regency
     ORDER BY f.kind, f.code
     """

@@ -60,8 +60,11 @@ _NEEDS = """
            coalesce(p.id, -1), coalesce(p.fund_id, -1), coalesce(p.amount_rupiah, 0), coalesce(p.months, 0)
     FROM coverage_need n
     JOIN worker w ON w.id = n.worker_id
-    LEFT JOIN proposal p ON p.need_id = n.id AND p.state = 'proposed'
+    LEFT JOIN proposal p ON p.need_id = n.id AND p.state IN ('proposed', 'confirming')
+    LEFT JOIN batch_claim c ON c.run_id = p.run_id AND c.fund_id = p.fund_id
+        AND c.district_code = n.district_code AND c.lapses_at > now()
     WHERE n.regency_code = '{regency}' AND n.state IN ('waiting', 'proposed')
+        AND (p.id IS NULL OR p.state = 'proposed' AND c.run_id IS NULL)
     ORDER BY n.id
 """
 
@@ -69,8 +72,24 @@ _USED_HEADS = text(
     """
     SELECT p.fund_id, n.district_code, count(*) AS heads
     FROM proposal p JOIN coverage_need n ON n.id = p.need_id
-    WHERE n.regency_code = :regency AND p.state IN ('approved', 'enrolled')
+    LEFT JOIN batch_claim c ON c.run_id = p.run_id AND c.fund_id = p.fund_id
+        AND c.district_code = n.district_code AND c.lapses_at > now()
+    WHERE n.regency_code = :regency
+        AND (p.state IN ('confirming', 'approved', 'enrolled')
+             OR p.state = 'proposed' AND c.run_id IS NOT NULL)
     GROUP BY p.fund_id, n.district_code
+    """
+)
+
+# A rejection stands while neither the fund's rules nor what is known of the worker have changed.
+_REJECTED = text(
+    """
+    SELECT r.need_id, array_agg(r.fund_id ORDER BY r.fund_id) AS fund_ids
+    FROM rejected_match r
+    JOIN fund f ON f.id = r.fund_id AND f.revision = r.fund_revision
+    JOIN coverage_need n ON n.id = r.need_id AND n.reported_at = r.need_reported_at
+    WHERE n.regency_code = :regency AND n.state IN ('waiting', 'proposed')
+    GROUP BY r.need_id
     """
 )
 
@@ -127,6 +146,7 @@ def read_snapshot(connection: Connection, regency: str, tariffs: TariffTable, to
     village_numbers = np.array([int(code.replace(".", "")) for code in villages], dtype=np.int64)
     occupation_hashes = np.array(sorted(occupations), dtype=np.int64)
     occupation_words = [occupations[key] for key in occupation_hashes.tolist()]
+    rejected = connection.execute(_REJECTED, {"regency": regency}).all()
     masks, bundle = np.unique(needs["programmes"], return_inverse=True)
     occupation = np.searchsorted(occupation_hashes, needs["occupation"])
     sectors = [sector_of_occupation(word) for word in occupation_words]
@@ -170,6 +190,23 @@ def read_snapshot(connection: Connection, regency: str, tariffs: TariffTable, to
     )
     known_year = needs["birth_year"] > 0
     age = np.where(known_year, today.year - needs["birth_year"], NONE).astype(np.int16)
+    occupation_allowed = _allowed(
+        [fund.occupations for fund in funds], occupation_words, lambda word, listed: word == listed
+    )
+    # Needs that some funds must not be offered again become occupations of their own kind, which
+    # those funds do not accept: the optimiser needs no rule about single needs.
+    kinds: dict[tuple[int, ...], int] = {}
+    for row in rejected:
+        at = int(np.searchsorted(needs["id"], row.need_id))
+        if at == len(needs) or needs["id"][at] != row.need_id:
+            continue
+        kind = (int(occupation[at]), *(fund_at[fund_id] for fund_id in row.fund_ids))
+        occupation[at] = kinds.setdefault(kind, len(occupation_words) + len(kinds))
+    for word, *refusing in kinds:
+        column = occupation_allowed[:, [word]].copy()
+        column[refusing] = False
+        occupation_allowed = np.hstack([occupation_allowed, column])
+        occupation_words.append(occupation_words[word])
     problem = AllocationProblem(
         workers=Workers(
             village=np.searchsorted(village_numbers, needs["village"]).astype(np.int32),
@@ -193,9 +230,7 @@ def read_snapshot(connection: Connection, regency: str, tariffs: TariffTable, to
                 villages,
                 lambda code, prefix: code == prefix or code.startswith(prefix + "."),
             ),
-            occupation_allowed=_allowed(
-                [fund.occupations for fund in funds], occupation_words, lambda word, listed: word == listed
-            ),
+            occupation_allowed=occupation_allowed,
             bundle_allowed=np.array(
                 [[not fund.programmes or (mask & ~fund.programmes) == 0 for mask in masks] for fund in funds],
                 dtype=np.bool_,
@@ -243,7 +278,7 @@ def _copy_integers(connection: Connection, query: str, columns: Sequence[str]) -
     """Rows of ``query`` (integers, none NULL) as a structured array with ``columns`` of int64."""
     casts = ", ".join(f"c{number}::int8" for number in range(len(columns)))
     names = ", ".join(f"c{number}" for number in range(len(columns)))
-    statement = f"COPY (SELECT {casts} FROM ({query}) AS q({names})) TO STDOUT (FORMAT BINARY)"
+    statement = f"COPY (SELECT {casts} FROM ({query}) AS q({names})) TO STDOUT (FORMAT BINARY)"  # noqa: S608 - our own text
     driver = connection.connection.driver_connection
     assert driver is not None
     with driver.cursor() as cursor, cursor.copy(statement) as copy:
@@ -268,7 +303,8 @@ _COPY_TRAILER_BYTES = 2
 
 def _texts_by_hash(connection: Connection, query: str) -> dict[int, str]:
     """Distinct texts by their 64-bit hash; raises ``ValueError`` should two ever share one."""
-    rows = connection.execute(text(f"SELECT q.t, hashtextextended(q.t, 0) FROM ({query}) AS q(t)")).all()
+    statement = f"SELECT q.t, hashtextextended(q.t, 0) FROM ({query}) AS q(t)"  # noqa: S608 - our own text
+    rows = connection.execute(text(statement)).all()
     by_hash = {row[1]: row[0] for row in rows}
     if len(by_hash) != len(rows):
         raise ValueError("two texts share a 64-bit hash")

@@ -41,7 +41,7 @@ TAMPERINGS = {
     ),
     "a line's state": (
         "UPDATE proposal SET state = 'approved', version = version + 1 WHERE id = (SELECT min(id) FROM proposal)",
-        ("reserved_equals_open_lines", "csr-1", 50_400),
+        ("buckets_equal_lines", "csr-1", 50_400),
     ),
     "a missing line": (
         "DELETE FROM proposal WHERE id = (SELECT min(id) FROM proposal)",

@@ -243,9 +243,7 @@ def upgrade() -> None:
         ),
     )
     # ### end Alembic commands ###
-    op.create_check_constraint(
-        op.f("ck_fund_four_eyes_not_negative"), "fund", "four_eyes_above_rupiah >= 0"
-    )
+    op.create_check_constraint(op.f("ck_fund_four_eyes_not_negative"), "fund", "four_eyes_above_rupiah >= 0")
     op.bulk_insert(
         sa.table("legal_transition", sa.column("subject"), sa.column("from_state"), sa.column("to_state")),
         [
