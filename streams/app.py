@@ -79,8 +79,8 @@ def create_app(
         broker_commit_livelock_soft_timeout=_LONGEST_POLL_PAUSE_SECONDS,
         stream_processing_timeout=_LONGEST_POLL_PAUSE_SECONDS,
         broker_request_timeout=30.0,
-        broker_session_timeout=20.0,
-        broker_heartbeat_interval=2.0,
+        broker_session_timeout=settings.session_timeout_seconds,
+        broker_heartbeat_interval=settings.session_timeout_seconds / 4,
         stream_wait_empty=True,
         stream_recovery_delay=0.0,
     )

@@ -32,6 +32,8 @@ class StreamSettings:
     retry_first_seconds: float = 0.1
     retry_longest_seconds: float = 10.0
     commit_interval_seconds: float = 1.0
+    #: After this silence of a worker the broker gives its partitions to others.
+    session_timeout_seconds: float = 10.0
 
     relay_batch_messages: int = 500
     relay_poll_seconds: float = 0.05

@@ -108,13 +108,8 @@ async def _run_app(settings: StreamSettings, parts: WorkerParts) -> None:
             _log.info("running", log_id=log_id, group=settings.consumer_group)
             await _wait_for_end(app, parts.stopping)
         finally:
-            _log.info("app stop begin")
-            try:
+            with contextlib.suppress(Exception):
                 await app.stop()
-            except BaseException as e:
-                _log.info("app stop failed", error=repr(e))
-                raise
-            _log.info("app stop end")
 
 
 async def _wait_for_end(app: Any, stopping: asyncio.Event) -> None:
