@@ -81,12 +81,12 @@ $(BIN)/python:
 # The hashes cover every file that is installed; our own package is built from the tree by the setuptools of the lock.
 $(RUNTIME): requirements.lock pyproject.toml | $(BIN)/python
 	@echo "Installing what running needs ..."
-	@$(PIP) install --quiet --require-hashes --requirement requirements.lock
+	@$(PIP) install --quiet --no-compile --require-hashes --requirement requirements.lock
 	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(DEV): requirements-dev.lock pyproject.toml | $(BIN)/python
 	@echo "Installing what developing needs ..."
-	@$(PIP) install --quiet --require-hashes --requirement requirements-dev.lock
+	@$(PIP) install --quiet --no-compile --require-hashes --requirement requirements-dev.lock
 	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $(RUNTIME) $@

@@ -1,4 +1,4 @@
-"""Resolve pyproject.toml into requirements.lock and requirements-dev.lock: every file by hash, no index named.
+"""Resolve pyproject.toml into requirements.lock and requirements-dev.lock: all files by hash, no index named.
 
 `make lock` keeps the versions that are locked and still fit; `make lock ARGS=--upgrade` takes the newest.
 The lock holds for every Python from 3.11 and every platform. The development lock contains the runtime lock.
