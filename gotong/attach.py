@@ -1,4 +1,4 @@
-"""Attach: how one command finds its database, broker and keys, whether or not a house is running beside it."""
+"""Attach: how one command finds its database, broker and keys, whether or not a house runs beside it."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 def open_database(settings: Settings, *, create: bool = False) -> Iterator[Engine]:
     """The engine of this house's database.
 
-    Embedded: the running server's, else one started for this block. ``create`` makes a database where there is
-    none yet. Raises ``StartError`` when there is nothing to open or the schema is not current, ``SettingError``
-    when a house runs here on a database this command was not told of.
+    Embedded: the running server's, else one started for this block. ``create`` makes a database where there
+    is none yet. Raises ``StartError`` when there is nothing to open or the schema is not current,
+    ``SettingError`` when a house runs here on a database this command was not told of.
     """
     from models.database import open_engine
     from models.migrate import migrate, pending_revision
@@ -55,8 +55,8 @@ def _database_url(settings: Settings, *, create: bool) -> Iterator[str]:
     running = read_run_file(settings.data_dir)
     if running is not None and not running.embedded_database:
         raise SettingError(
-            f"GOTONG_DATABASE_URL: gotong {running.command} (process {running.pid}) runs here on a database of its"
-            " own; set the same for this command"
+            f"GOTONG_DATABASE_URL: gotong {running.command} (process {running.pid}) runs here on a database"
+            " of its own; set the same for this command"
         )
     folder = settings.data_dir / "postgres"
     if not create and not (folder / "data" / "PG_VERSION").exists():
@@ -94,7 +94,7 @@ def open_context(settings: Settings) -> IntakeContext:
 
 
 def stream_settings(settings: Settings) -> StreamSettings:
-    """What a stream worker needs, from the environment or from the house that runs here. Raises ``SettingError``."""
+    """What a stream worker needs, from the settings or the house that runs here. Raises ``SettingError``."""
     from streams.settings import StreamSettings
 
     newest, *retired = load_master_keys(settings)

@@ -1,7 +1,6 @@
 """The command line: every command of Gotong, its help and its exit codes.
-
-0 - done; 1 - the check or job failed; 2 - wrong usage, settings or input. An error is one line on standard error
-that says what to do; a traceback there is a defect.
+ 0 - done; 1 - the check or job failed; 2 - wrong usage, settings or input. An error is one line on standard
+error that says what to do; a traceback there is a defect.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ DONE: Final = 0
 FAILED: Final = 1
 WRONG_INPUT: Final = 2
 
-#: Commands of gotong/allocate_commands.py. The solver they import costs a second that ``--help`` need not pay.
+#: Commands of gotong/allocate_commands.py. Their solver takes a second to import.
 _MATCH_COMMANDS: Final = {
     "allocate": "Match workers and funds from CSV files, without database or broker.",
     "explain": "Say why a worker of a finished match was funded, or not.",
@@ -39,14 +38,10 @@ class LazyGroup(TyperGroup):
     def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
         """A light stand-in for a match command, enough for the list of commands."""
         if cmd_name in _MATCH_COMMANDS:
-            return TyperCommand(
-                cmd_name, help=_MATCH_COMMANDS[cmd_name], rich_help_panel="The match alone"
-            )
+            return TyperCommand(cmd_name, help=_MATCH_COMMANDS[cmd_name], rich_help_panel="The match alone")
         return super().get_command(ctx, cmd_name)
 
-    def resolve_command(
-        self, ctx: Context, args: list[str]
-    ) -> tuple[str | None, Command | None, list[str]]:
+    def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command | None, list[str]]:
         """The command to run, imported now."""
         if args and args[0] in _MATCH_COMMANDS:
             return args[0], _load_match_command(args[0]), args[1:]
@@ -138,5 +133,5 @@ def _explain(error: Exception) -> None:
 
 def _fail(message: str, code: int) -> None:
     for line in message.splitlines():
-        print(f"gotong: {line}", file=sys.stderr)
+        typer.echo(f"gotong: {line}", err=True)
     sys.exit(code)

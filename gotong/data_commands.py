@@ -1,7 +1,7 @@
 """Commands that read or feed the data: audit, status, dlq, events, import.
 
-Each finds the running house's database, or starts the embedded one for as long as it works. What is sent while
-nothing runs waits in the outbox for the next ``gotong up``.
+Each finds the running house's database, or starts the embedded one for as long as it works. What is sent
+while nothing runs waits in the outbox for the next ``gotong up``.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ class ImportKind(StrEnum):
     budgets = "budgets"
 
 
-InputFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="The file to read.")]
+InputFile = Annotated[
+    Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="The file to read.")
+]
 Partial = Annotated[bool, typer.Option("--partial", help="Take the good rows although others are wrong.")]
 Topic = Annotated[str | None, typer.Option(help="Only this topic.")]
 Reason = Annotated[str | None, typer.Option(help="Only this reason code.")]
@@ -52,7 +54,9 @@ def register(app: typer.Typer) -> None:
     events = typer.Typer(help="Send events.", no_args_is_help=True)
     events.command("send")(send_events)
     app.add_typer(events, name="events", rich_help_panel=_PANEL)
-    dlq = typer.Typer(help="Dead letters: events that were refused, each with its reason.", no_args_is_help=True)
+    dlq = typer.Typer(
+        help="Dead letters: events that were refused, each with its reason.", no_args_is_help=True
+    )
     dlq.command("list")(list_letters)
     dlq.command("show")(show_letter)
     dlq.command("replay")(replay_letters)
@@ -61,7 +65,9 @@ def register(app: typer.Typer) -> None:
 
 def status(
     as_json: AsJson = False,
-    regency: Annotated[str | None, typer.Option(help="Regency code; the first served one if left out.")] = None,
+    regency: Annotated[
+        str | None, typer.Option(help="Regency code; the first served one if left out.")
+    ] = None,
 ) -> None:
     """Show what came in, what was refused and why, what is proposed, and the money by fund."""
     from gotong.status import print_status, read_status
@@ -97,7 +103,9 @@ def audit(as_json: AsJson = False) -> None:
             )
         )
     elif not findings:
-        typer.echo("The books agree: every balance is what its journal says, and every line is carried by its fund.")
+        typer.echo(
+            "The books agree: every balance is what its journal says, and every line is carried by its fund."
+        )
     else:
         for finding in findings:
             typer.echo(f"{finding.subject}: {finding.message} [{finding.check}]")
@@ -170,9 +178,7 @@ def list_letters(
     from workflow.dead_letter import list_dead_letters
 
     with _database() as (_, engine):
-        letters = list_dead_letters(
-            engine, topic=topic, reason=reason, waiting_only=not every, limit=limit
-        )
+        letters = list_dead_letters(engine, topic=topic, reason=reason, waiting_only=not every, limit=limit)
     if as_json:
         fields = ("id", "topic", "partition", "offset", "position", "reason", "detail", "attempt")
         rows = [
@@ -197,7 +203,9 @@ def list_letters(
     _print(table)
 
 
-def show_letter(letter_id: Annotated[int, typer.Argument(metavar="ID", help="As gotong dlq list shows it.")]) -> None:
+def show_letter(
+    letter_id: Annotated[int, typer.Argument(metavar="ID", help="As gotong dlq list shows it.")],
+) -> None:
     """Show one dead letter: why it was refused and what it held, names and numbers of people masked."""
     from gotong.attach import open_context
     from models.reason import REASONS
@@ -209,8 +217,14 @@ def show_letter(letter_id: Annotated[int, typer.Argument(metavar="ID", help="As 
         typer.echo(f"gotong: there is no dead letter {letter_id}", err=True)
         raise typer.Exit(1)
     letter = view.summary
-    typer.echo(f"Dead letter {letter.id}, attempt {letter.attempt}, received {letter.received_at:%Y-%m-%d %H:%M:%S} UTC")
-    typer.echo(f"From   {letter.topic}, partition {letter.partition}, offset {letter.offset}, event {letter.position}")
+    typer.echo(
+        f"Dead letter {letter.id}, attempt {letter.attempt},"
+        f" received {letter.received_at:%Y-%m-%d %H:%M:%S} UTC"
+    )
+    typer.echo(
+        f"From   {letter.topic}, partition {letter.partition}, offset {letter.offset},"
+        f" event {letter.position}"
+    )
     typer.echo(f"Reason {letter.reason}: {REASONS.get(letter.reason, '')}")
     typer.echo(f"Detail {letter.detail}")
     if letter.replayed_at:

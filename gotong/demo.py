@@ -1,8 +1,8 @@
 """Demo: a regency's year in half a minute, through every part that works in production.
 
-Workers, pledges and budget lines enter as events through the outbox and Kafka like everything else; the figures come
-from ``workflow/report.py`` like the portal's. Event ids follow from the seed, so a second start sends only what the
-first did not.
+Workers, pledges and budget lines enter as events through the outbox and Kafka like everything else; the
+figures come from ``workflow/report.py`` like the portal's. Event ids follow from the seed, so a second
+start sends only what the first did not.
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ def run_demo(settings: Settings, *, workers: int, seed: int, browser: bool, stop
             code = _play(house, screen, stop, workers=workers, seed=seed)
             if not stop_after:
                 screen.say(f"Portal: {house.portal_url}")
-                screen.say("It keeps serving until Ctrl-C. In another terminal try: gotong status, gotong dlq list")
+                screen.say(
+                    "It keeps serving until Ctrl-C. In another terminal try: gotong status, gotong dlq list"
+                )
                 while not stop.wait(1.0):
                     pass
             screen.say("Stopping")
@@ -105,7 +107,10 @@ def _play(house: House, screen: Screen, stop: StopSignals, *, workers: int, seed
     # What an interrupted start left in the outbox comes first: until then nobody knows what is missing.
     if not _wait_until(lambda: _nothing_under_way(house.engine), stop, _SETTLE_TIMEOUT_SECONDS):
         raise StopRequestedError
+    screen.say("Sending four budget lines and sixty pledges, and waiting for the worker to take them")
     _send_funds(house.engine, year)
+    if not _wait_until(lambda: _nothing_under_way(house.engine), stop, _SETTLE_TIMEOUT_SECONDS):
+        raise StopRequestedError
     with house.engine.connect() as connection:
         last = connection.scalar(_LAST_NUMBER, {"source": source})
     first = 0 if last is None else last + 1
@@ -239,7 +244,7 @@ def _match_due(engine: Engine) -> bool:
 
 
 def _wait_until(condition: Any, stop: StopSignals, timeout_seconds: float) -> bool:
-    """Whether the condition came true; False when a stop came first. Raises ``StartError`` at the time-out."""
+    """True when the condition came true, False when a stop came first. Raises ``StartError`` at the end."""
     deadline = time.monotonic() + timeout_seconds
     while not condition():
         if stop.wait(0.2):
@@ -273,7 +278,7 @@ def summary_lines(figures: Overview) -> list[str]:
         f"Funded      {covered:,} of {needs:,} workers"
         + (f", {100 * covered / needs:.1f} %" if needs else ""),
         f"Reserved    {say_rupiah(figures.reserved_rupiah)} from {sum(1 for f in figures.funds if f.workers)}"
-        f" of {len(figures.funds)} funds; {say_short_rupiah(available)} is left that no rule lets them use",
+        f" of {len(figures.funds)} funds; {say_short_rupiah(available)} is left",
     ]
     if figures.last_run is not None:
         run = figures.last_run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import dataclass
 from typing import Protocol, Self
@@ -17,7 +18,7 @@ from gotong.figures import draw_bar, say_gap, say_short_rupiah
 from workflow.report import FundFigures, Overview
 
 _PLAIN_EVERY_SECONDS = 3.0
-_LINES_BESIDE_TABLES = 8
+_LINES_BESIDE_TABLES = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,8 @@ class PlainScreen:
 
     def say(self, line: str) -> None:
         """Print the line."""
-        print(line, flush=True)
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
 
     def show(self, progress: DemoProgress) -> None:
         """Print the figures, unless it was done a moment ago."""
@@ -113,7 +115,12 @@ def draw(progress: DemoProgress, width: int, height: int) -> RenderableType:
     else:
         half = max(3, (height - _LINES_BESIDE_TABLES - 4) // 2)
         tables = Group(_draw_funds(figures, min(half, 6)), _draw_districts(figures, half))
-    return Group(_draw_stream(progress, width), _draw_counters(figures), _draw_match(figures), tables)
+    return Group(
+        _draw_stream(progress, width),
+        _draw_counters(figures, 6 if width >= 110 else 3),
+        _draw_match(figures),
+        tables,
+    )
 
 
 def _draw_stream(progress: DemoProgress, width: int) -> Text:
@@ -125,7 +132,7 @@ def _draw_stream(progress: DemoProgress, width: int) -> Text:
     )
 
 
-def _draw_counters(figures: Overview) -> Table:
+def _draw_counters(figures: Overview, columns: int) -> Table:
     table = Table.grid(padding=(0, 3))
     cells = (
         ("events in", f"{figures.events_received:,}", "bold"),
@@ -135,7 +142,9 @@ def _draw_counters(figures: Overview) -> Table:
         ("waiting", f"{figures.waiting:,}", "bold"),
         ("reserved", say_short_rupiah(figures.reserved_rupiah), "bold green"),
     )
-    table.add_row(*(Text.assemble((value, style), " ", (name, "dim")) for name, value, style in cells))
+    texts = [Text.assemble((value, style), " ", (name, "dim")) for name, value, style in cells]
+    for first in range(0, len(texts), columns):
+        table.add_row(*texts[first : first + columns])
     return table
 
 

@@ -34,9 +34,9 @@ def demo(
 ) -> None:
     """Watch it work: stream synthetic workers of Kutai Kartanegara through Kafka into a match.
 
-    Brings its own PostgreSQL and Kafka unless GOTONG_DATABASE_URL and GOTONG_KAFKA_BROKERS are set, loads real
-    regions, four budget lines and sixty pledges, then streams the workers as events. Ends with a summary and
-    keeps serving the portal until Ctrl-C. A second start continues with what is there.
+    Brings its own PostgreSQL and Kafka unless GOTONG_DATABASE_URL and GOTONG_KAFKA_BROKERS are set, loads
+    real regions, four budget lines and sixty pledges, then streams the workers as events. Ends with a
+    summary and keeps serving the portal until Ctrl-C. A second start continues with what is there.
     """
     from gotong.demo import run_demo
     from gotong.settings import load_settings
@@ -93,7 +93,8 @@ def portal(port: Port = None) -> None:
 
 
 def worker() -> None:
-    """Run one stream worker, on GOTONG_KAFKA_BROKERS and GOTONG_DATABASE_URL or those of the house that runs here.
+    """Run one stream worker, on GOTONG_KAFKA_BROKERS and GOTONG_DATABASE_URL or those of the house that
+    runs here.
 
     Start as many as there is work; Kafka shares the partitions among them.
     """

@@ -1,4 +1,4 @@
-"""The run file: how a short command finds the embedded parts of a `gotong up` or `gotong demo` that is running."""
+"""The run file: how a short command finds the embedded parts of a `gotong up` or `gotong demo`."""
 
 from __future__ import annotations
 
@@ -36,9 +36,7 @@ def describe_own_run(
 ) -> RunFile:
     """The run file of this process."""
     own = psutil.Process()
-    return RunFile(
-        own.pid, own.create_time(), command, embedded_database, kafka_brokers, log_id, portal_url
-    )
+    return RunFile(own.pid, own.create_time(), command, embedded_database, kafka_brokers, log_id, portal_url)
 
 
 @contextmanager
@@ -65,5 +63,3 @@ def read_run_file(data_dir: Path) -> RunFile | None:
     except (OSError, ValueError, TypeError, psutil.Error):
         return None
     return run if abs(started - run.process_started) < 1.0 else None
-
-

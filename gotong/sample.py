@@ -1,8 +1,8 @@
 """Synthetic workers, pledges and budget lines for the demo: seeded, so that a repeat is the same event again.
 
-Nobody here exists. NIKs are well-formed, with serials from 9000 up, which the civil registry does not reach on any
-one day; companies are named Contoh ("example"). Places, tariffs and orders of magnitude are those of Kutai
-Kartanegara.
+Nobody here exists. NIKs are well-formed, with serials from 9000 up, which the civil registry does not
+reach on any one day; companies are named Contoh ("example"). Places, tariffs and orders of magnitude are
+those of Kutai Kartanegara.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Final, Literal
 
-from models.event import BudgetChanged, FundRules, PledgeChanged
+from models.event import BudgetChanged, FundRules, PledgeChanged, ProgrammeCode
 from models.region import load_regions
 
 REGENCY: Final = "64.02"
@@ -70,7 +70,7 @@ _OCCUPATION_WEIGHTS: Final = {
 _HAZARD: Final = dict(zip(_OCCUPATIONS, (52, 66, 62, 58, 40, 44, 42, 38), strict=True))
 _MEN_PERCENT: Final = dict(zip(_OCCUPATIONS, (62, 90, 78, 92, 38, 70, 66, 52), strict=True))
 _BUNDLES: Final = (("JKK", "JKM"), ("JKK", "JKM", "JHT"), ("JKK", "JKM", "JKN"), ("JKN",))
-_BUNDLE_WEIGHTS: Final = (62, 15, 10, 13)
+_BUNDLE_WEIGHTS: Final = (50, 22, 16, 12)
 _GIVEN_NAMES: Final = {
     "L": ("Ahmad", "Budi", "Darman", "Eko", "Hasan", "Iwan", "Joko", "Lukman", "Rahmat", "Syahrul"),
     "P": ("Aisyah", "Dewi", "Fatimah", "Hasnah", "Kartini", "Maria", "Nur", "Rusmini", "Siti", "Wati"),
@@ -112,7 +112,7 @@ def demo_year(today: dt.date) -> int:
 
 
 def sample_workers(seed: int, first: int, count: int, year: int) -> Iterator[SampleWorker]:
-    """Workers number ``first`` to ``first + count - 1``; the same seed, number and year give the same worker."""
+    """Workers ``first`` to ``first + count - 1``; the same seed, number and year give the same worker."""
     villages, weights = _weighted_villages(seed)
     for number in range(first, first + count):
         yield _make_worker(random.Random(f"worker {seed} {number}"), seed, number, year, villages, weights)
@@ -130,7 +130,7 @@ def _make_worker(
     occupation = chance.choices(_OCCUPATIONS, _OCCUPATION_WEIGHTS[_setting(village[:8])])[0]
     sex: Sex = "L" if chance.random() * 100 < _MEN_PERCENT[occupation] else "P"
     age = min(18 + int(chance.betavariate(1.6, 2.0) * 47), 64)
-    months = chance.choices((12, 6, 3), (62, 25, 13))[0]
+    months = chance.choices((12, 6, 3), (75, 18, 7))[0]
     start = chance.choice((1, 1, 1, 2, 3)) if months < 12 else 1
     waiting = chance.triangular(0, 30, 6)
     priority = _HAZARD[occupation] + 0.25 * max(age - 40, 0) + waiting + chance.uniform(-10, 10)
@@ -151,9 +151,7 @@ def _make_worker(
     )
 
 
-def _make_nik(
-    chance: random.Random, seed: int, number: int, village: str, sex: Sex, birth_year: int
-) -> str:
+def _make_nik(chance: random.Random, seed: int, number: int, village: str, sex: Sex, birth_year: int) -> str:
     """A synthetic NIK. Serial and birthday follow from the number, so that no two workers share one."""
     serial = number % _SERIALS
     day_of_year = (number // _SERIALS + serial * 37 + seed * 101) % _DAYS
@@ -197,36 +195,42 @@ class _Donor:
 
 
 _DONORS: Final = (
-    _Donor("BATUBARA", "Contoh Batu Bara", 18, _MINES, ((), (), ("farmer", "labourer"), ("labourer", "driver"))),
-    _Donor("SAWIT", "Contoh Sawit", 14, _ESTATES, ((), ("farmer", "labourer"), ("village_worker", "farmer"))),
     _Donor("MIGAS", "Contoh Energi", 10, _OIL_AND_GAS, (("fisher",), (), ("fisher", "trader"))),
+    _Donor(
+        "BATUBARA", "Contoh Batu Bara", 18, _MINES, ((), (), ("farmer", "labourer"), ("labourer", "driver"))
+    ),
+    _Donor("SAWIT", "Contoh Sawit", 14, _ESTATES, ((), ("farmer", "labourer"), ("village_worker", "farmer"))),
     _Donor("HTI", "Contoh Hutan Lestari", 6, ("64.02.07", "64.02.11", "64.02.12"), ((), ("farmer",))),
     _Donor("BANK", "Contoh Bank", 5, (), (("trader",), (), ("religious_worker", "village_worker"))),
-    _Donor("NIAGA", "Contoh Niaga Mahakam", 7, (), (("driver",), ("fisher", "trader"), ("religious_worker",))),
+    _Donor(
+        "NIAGA", "Contoh Niaga Mahakam", 7, (), (("driver",), ("fisher", "trader"), ("religious_worker",))
+    ),
 )
 
 
 def sample_funds(seed: int, year: int) -> SampleFunds:
     """Four APBD lines (Rp 10 billion of pagu, of which a first part is released) and 60 pledges."""
-    donors = [donor for donor in _DONORS for _ in range(donor.share)]
-    random.Random(f"donors {seed}").shuffle(donors)
+    rest = [donor for donor in _DONORS for _ in range(donor.share - 1)]
+    random.Random(f"donors {seed}").shuffle(rest)
+    donors = [*_DONORS, *rest]  # the greatest pledges come from one company of each kind
     pledges = tuple(_make_pledge(seed, rank, donor, year) for rank, donor in enumerate(donors, 1))
     return SampleFunds(pledges, _make_budgets(year))
 
 
 def _make_pledge(seed: int, rank: int, donor: _Donor, year: int) -> PledgeChanged:
     chance = random.Random(f"pledge {seed} {rank}")
-    amount_rupiah = max(20, round(2_000 * rank**-1.45)) * 1_000_000
-    regions = _near(chance, donor.districts)
-    small = amount_rupiah < 60_000_000
-    last_month = chance.choices((12, 9, 6), (8, 1, 1))[0]
+    # One of Rp 2 billion, a few around Rp 100 million, most of 20 to 40 million.
+    amount_rupiah = 2_000_000_000 if rank == 1 else round(20 + 200 * rank**-1.2) * 1_000_000
+    large, small = rank <= 8, rank > 30
+    last_month = 12 if large else chance.choices((12, 9, 6), (8, 1, 1))[0]
+    bundles: tuple[tuple[ProgrammeCode, ...], ...] = ((), ("JKK", "JKM"), ("JKK", "JKM", "JHT"), ("JKN",))
     rules = FundRules(
-        regions=regions,
-        occupations=chance.choice(donor.occupations),
-        programmes=chance.choices(((), ("JKK", "JKM"), ("JKK", "JKM", "JHT"), ("JKN",)), (4, 4, 2, 1))[0],
-        max_months=chance.choice((None, None, 12, 6)) if last_month == 12 else 6,
-        # The few great pledges spread themselves: a number of people, and no district takes it all.
-        head_count_cap=900 if rank == 1 else chance.choice((None, None, 300, 500)),
+        regions=_near(chance, donor.districts, large=large, small=small),
+        occupations=() if large else chance.choice(donor.occupations),
+        programmes=chance.choices(bundles, (5, 4, 2, 1))[0] if rank > 1 else ("JKK", "JKM"),
+        max_months=chance.choice((None, None, 12, 6)) if last_month == 12 and not large else None,
+        # The great pledges spread themselves: a number of people, and no district takes it all.
+        head_count_cap=1_000 if rank == 1 else chance.choice((None, None, 300, 500)),
         district_cap=chance.choice((150, 250, 400)) if rank <= 12 else None,
         min_workers=chance.choice((None, None, None, 25)) if small else None,
     )
@@ -234,7 +238,7 @@ def _make_pledge(seed: int, rank: int, donor: _Donor, year: int) -> PledgeChange
         fund_id=f"TJSLP-{year}-{donor.word}-{rank:02d}",
         revision=1,
         regency=REGENCY,
-        name=f"TJSLP {donor.label} {rank:02d}, {year}",
+        name=f"PT {donor.label} {rank:02d}",
         window_from=f"{year}-01",
         window_to=f"{year}-{last_month:02d}",
         rules=rules,
@@ -244,15 +248,14 @@ def _make_pledge(seed: int, rank: int, donor: _Donor, year: int) -> PledgeChange
     )
 
 
-def _near(chance: random.Random, districts: Sequence[str]) -> tuple[str, ...]:
-    """Where a company gives: its districts, one of them, or the villages around its site (ring 1)."""
-    if not districts:
-        return ()
-    how = chance.random()
-    if how < 0.4:
-        return tuple(sorted(chance.sample(districts, 2)))
+def _near(chance: random.Random, districts: Sequence[str], *, large: bool, small: bool) -> tuple[str, ...]:
+    """Where a company gives: all its districts, one or two, or the villages around its site (ring 1)."""
+    if not districts or large:
+        return tuple(sorted(districts))
     district = chance.choice(districts)
-    if how < 0.7:
+    if not small or chance.random() < 0.3:
+        return tuple(sorted(chance.sample(districts, 2)))
+    if chance.random() < 0.5:
         return (district,)
     villages = [region.code for region in load_regions() if region.parent == district]
     return tuple(sorted(chance.sample(villages, min(len(villages), 5))))
@@ -267,14 +270,14 @@ def _make_npwp(seed: int, rank: int) -> str:
 
 
 def _make_budgets(year: int) -> tuple[BudgetChanged, ...]:
-    lines: tuple[tuple[str, str, str, int, int, tuple[str, ...], tuple[str, ...]], ...] = (
-        ("NELAYAN-PETANI", "5.1.02.01", "Iuran JKK dan JKM nelayan dan petani", 4_200, 260,
+    lines: tuple[tuple[str, str, str, int, int, tuple[str, ...], tuple[ProgrammeCode, ...]], ...] = (
+        ("NELAYAN-PETANI", "5.1.02.01", "Iuran JKK dan JKM nelayan dan petani", 4_200, 130,
          ("farmer", "fisher"), ("JKK", "JKM")),
-        ("BURUH-PENGEMUDI", "5.1.02.02", "Iuran JKK dan JKM buruh, pengemudi, dan pedagang", 3_000, 180,
+        ("BURUH-PENGEMUDI", "5.1.02.02", "Iuran JKK dan JKM buruh, pengemudi, dan pedagang", 3_000, 90,
          ("labourer", "driver", "trader"), ("JKK", "JKM")),
-        ("KEAGAMAAN-DESA", "5.1.02.03", "Iuran JKK dan JKM pekerja keagamaan, desa, dan non-ASN", 1_000, 70,
+        ("KEAGAMAAN-DESA", "5.1.02.03", "Iuran JKK dan JKM pekerja keagamaan, desa, dan non-ASN", 1_000, 30,
          ("religious_worker", "village_worker", "non_civil_servant"), ("JKK", "JKM")),
-        ("JKN", "5.1.02.04", "Iuran JKN kelas III pekerja rentan", 1_800, 90, (), ("JKN",)),
+        ("JKN", "5.1.02.04", "Iuran JKN kelas III pekerja rentan", 1_800, 60, (), ("JKN",)),
     )  # fmt: skip
     return tuple(
         BudgetChanged(
@@ -284,7 +287,7 @@ def _make_budgets(year: int) -> tuple[BudgetChanged, ...]:
             name=f"{name}, TA {year}",
             window_from=f"{year}-01",
             window_to=f"{year}-12",
-            rules=FundRules(occupations=occupations, programmes=programmes),  # type: ignore[arg-type]
+            rules=FundRules(occupations=occupations, programmes=programmes),
             fiscal_year=year,
             account_code=account,
             ceiling_rupiah=ceiling * 1_000_000,

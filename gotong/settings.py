@@ -1,8 +1,8 @@
 """Settings: environment variables named GOTONG_*, checked once, before anything starts.
 
-Nothing is required. Without GOTONG_DATABASE_URL and GOTONG_KAFKA_BROKERS the embedded parts run in the data
-folder. A wrong value is one line that names the setting; a misspelt name is wrong too, since it would otherwise
-be silently ignored.
+Nothing is required. Without GOTONG_DATABASE_URL and GOTONG_KAFKA_BROKERS the embedded parts run in the
+data folder. A wrong value is one line that names the setting; a misspelt name is wrong too, since it would
+otherwise be silently ignored.
 """
 
 from __future__ import annotations
@@ -37,14 +37,18 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(None, description="PostgreSQL; unset: embedded")
     kafka_brokers: str | None = Field(None, description="host:port,host:port; unset: embedded")
     data_dir: Path = Field(Path(".gotong"), description="folder of the embedded parts, logs and local key")
-    master_key: SecretStr | None = Field(None, description="base64 keys of 32 bytes, newest first, comma-separated")
+    master_key: SecretStr | None = Field(
+        None, description="base64 keys of 32 bytes, newest first, comma-separated"
+    )
     master_key_file: Path | None = Field(None, description="file that holds what GOTONG_MASTER_KEY would")
     regencies: Annotated[tuple[str, ...], NoDecode] = Field(("64.02",), description="codes, comma-separated")
     host: str = Field("127.0.0.1", min_length=1, description="address the portal listens on")
     port: int = Field(6402, ge=1, le=65535, description="port of the portal")
     language: Literal["id", "en"] = Field("id", description="language of the portal for a first visit")
     workers: int = Field(1, ge=1, le=64, description="stream worker processes of gotong up")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="of worker and portal")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="of worker and portal"
+    )
     settle_seconds: float = Field(0.3, ge=0, le=60, description="quiet time before a match is requested")
     shortest_interval_seconds: float = Field(1.0, ge=0, le=86_400, description="between two matches")
     longest_wait_seconds: float = Field(5.0, ge=0.1, le=86_400, description="of a change for a match")
@@ -154,7 +158,8 @@ class Settings(BaseSettings):
 
 
 def load_settings(environment: Mapping[str, str] | None = None, **overrides: object) -> Settings:
-    """Settings from the environment; ``overrides`` (options of a command) win, ``None`` among them is ignored.
+    """Settings from the environment; ``overrides`` (options of a command) win, ``None`` among them is
+    ignored.
 
     An empty variable counts as unset, as Compose files write it. Raises ``SettingError``.
     """
@@ -182,9 +187,9 @@ def load_settings(environment: Mapping[str, str] | None = None, **overrides: obj
 def load_master_keys(settings: Settings, *, local_key_allowed: bool | None = None) -> list[bytes]:
     """The keys of 32 bytes under which NIKs are encrypted and hashed, newest first.
 
-    GOTONG_MASTER_KEY, else GOTONG_MASTER_KEY_FILE, else a key file of the data folder, made at first use with
-    permissions 0600. The last is for the embedded database (whose data lies beside it anyway) and for the demo;
-    a database of your own demands that you keep the key yourself. Raises ``SettingError``.
+    GOTONG_MASTER_KEY, else GOTONG_MASTER_KEY_FILE, else a key file of the data folder, made at first use
+    with permissions 0600. The last is for the embedded database (whose data lies beside it anyway) and for
+    the demo; a database of your own demands that you keep the key yourself. Raises ``SettingError``.
     """
     if settings.master_key is not None:
         return parse_master_keys(settings.master_key.get_secret_value())

@@ -37,9 +37,7 @@ def read_status(engine: Engine, settings: Settings, regency: str) -> dict[str, A
         "dead_letters": figures.dead_letters,
         "needs": {"waiting": figures.waiting, "proposed": figures.proposed},
         "reserved_rupiah": figures.reserved_rupiah,
-        "last_run": None
-        if run is None
-        else {**asdict(run), "finished_at": run.finished_at.isoformat()},
+        "last_run": None if run is None else {**asdict(run), "finished_at": run.finished_at.isoformat()},
         "funds": [
             {
                 **asdict(fund),

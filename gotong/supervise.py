@@ -1,8 +1,9 @@
 """Run the stream workers and the portal as child processes that never outlive this one.
 
-A crashed child is started again, later each time. A stop is SIGTERM, then SIGKILL after a time-out: a worker whose
-agent crashes in a loop does not stop by itself. Each child leads its own process group, so that Ctrl-C in a terminal
-reaches only the parent (which stops its children in order), and so that a child's own helpers go with it.
+A crashed child is started again, later each time. A stop is SIGTERM, then SIGKILL after a time-out: a
+worker whose agent crashes in a loop does not stop by itself. Each child leads its own process group, so
+that Ctrl-C in a terminal reaches only the parent (which stops its children in order), and so that a child's
+own helpers go with it.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ class Child:
         self._started_at = self._clock()
 
     def keep_running(self) -> int | None:
-        """Start the process again if it ended and its pause is over; return its exit code when it just ended."""
+        """Start the process again if it ended and its pause is over; return its exit code when just ended."""
         if self._process is None:
             if self._clock() >= self._start_again_at:
                 self._restarts += 1

@@ -1,7 +1,8 @@
 """Up: bring the whole house up, keep it running, and take it down in order.
 
-PostgreSQL and the broker come first (embedded, or the configured ones), then the schema and the regions, then the
-stream workers and the portal as supervised processes. The embedded broker lives in this very process.
+PostgreSQL and the broker come first (embedded, or the configured ones), then the schema and the regions,
+then the stream workers and the portal as supervised processes. The embedded broker lives in this very
+process.
 """
 
 from __future__ import annotations
@@ -67,8 +68,9 @@ def open_house(
 ) -> Iterator[House]:
     """Bring everything up, yield when the portal answers, and take everything down on leaving.
 
-    ``say`` gets each step in a few words. ``check_database`` may refuse the migrated database before anything is
-    started on it. Raises ``StartError``, ``SettingError``, or ``StopRequestedError`` when ``stop`` came first.
+    ``say`` gets each step in a few words. ``check_database`` may refuse the migrated database before
+    anything is started on it. Raises ``StartError``, ``SettingError``, or ``StopRequestedError`` when
+    ``stop`` came first.
     """
     from models.database import open_engine
     from models.migrate import migrate
@@ -186,7 +188,8 @@ def check_master_keys(engine: Engine, master_keys: list[bytes]) -> None:
         )
     if strange is not None:
         raise SettingError(
-            f"GOTONG_MASTER_KEY: the database holds NIKs sealed with key {strange}, which is not among these keys"
+            f"GOTONG_MASTER_KEY: the database holds NIKs sealed with key {strange},"
+            " which is not among these keys"
         )
 
 

@@ -22,5 +22,6 @@ def open_engine(url: str, *, pool_size: int = 5, application_name: str = "gotong
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_pre_ping=True,
+        hide_parameters=True,  # an error message must never carry a person's data
         connect_args={"application_name": application_name, "connect_timeout": 10},
     )

@@ -65,7 +65,7 @@ class PortalState:
     _timezones: dict[str, str] = field(default_factory=dict)
 
     def overview(self, regency: str) -> Overview:
-        """The regency's figures. However many screens are open, the database is asked about twice a second."""
+        """The regency's figures. However many screens are open, the database is asked twice a second."""
         with self._lock:
             kept = self._kept.get(regency)
             if kept is None or time.monotonic() - kept[0] > _FRESH_SECONDS:

@@ -36,9 +36,7 @@ def show_overview(
     language = _language(request, lang)
     response = _render(request, "overview.html", language, regency, funds == "all")
     if lang in LANGUAGES:
-        response.set_cookie(
-            LANGUAGE_COOKIE, language, max_age=_YEAR_SECONDS, httponly=True, samesite="lax"
-        )
+        response.set_cookie(LANGUAGE_COOKIE, language, max_age=_YEAR_SECONDS, httponly=True, samesite="lax")
     return response
 
 

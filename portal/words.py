@@ -49,7 +49,7 @@ class Words:
         return str(numbers.format_decimal(value, locale=self.language))
 
     def share(self, ratio: float, digits: int = 0) -> str:
-        """``73 %`` from 0.73. A share below one is never rounded up to the whole, nor a small one down to none."""
+        """``73 %`` from 0.73. A share below one is never rounded to the whole, nor a small one to none."""
         step = 10.0 ** -(2 + digits)
         if 0 < ratio < step:
             return "< " + self.share(step, digits)

@@ -73,5 +73,7 @@ def load_regions(engine: Engine, regencies: Iterable[str]) -> int:
 
 def _upsert_level(connection: Connection, regions: list[Region]) -> int:
     columns = {"codes": "code", "names": "name", "levels": "level", "parents": "parent", "kinds": "kind"}
-    given = {parameter: [getattr(region, column) for region in regions] for parameter, column in columns.items()}
+    given = {
+        parameter: [getattr(region, column) for region in regions] for parameter, column in columns.items()
+    }
     return connection.execute(_UPSERT_REGIONS, given).rowcount
