@@ -399,6 +399,7 @@ def tell_worker(story: WorkerStory, language: Language, most_funds: int = 8) -> 
             "No other fund accepts this worker.",
             "Funds, closest first:",
             "… and {count} more",
+            "Other funds, closest first:",
         ),
         "id": (
             "Pekerja {worker}: {bundle}, {months} bulan, {village}, {occupation}, prioritas {priority}.",
@@ -406,6 +407,7 @@ def tell_worker(story: WorkerStory, language: Language, most_funds: int = 8) -> 
             "Tidak ada penyandang dana lain yang menerima pekerja ini.",
             "Penyandang dana, yang terdekat dahulu:",
             "… dan {count} lagi",
+            "Penyandang dana lain, yang terdekat dahulu:",
         ),
     }[language]
     lines = [
@@ -419,11 +421,12 @@ def tell_worker(story: WorkerStory, language: Language, most_funds: int = 8) -> 
             if alternative is None
             else words[1].format(fund=alternative.fund_id, remark=remark_on(alternative, language))
         )
-    if story.funds:
-        lines.append(words[3])
-        lines += [f"  {view.fund_id}: {remark_on(view, language)}" for view in story.funds[:most_funds]]
-        if len(story.funds) > most_funds:
-            lines.append("  " + words[4].format(count=len(story.funds) - most_funds))
+    others = [view for view in story.funds if view.fund_id != story.fund_id]
+    if others:
+        lines.append(words[3] if story.fund_id is None else words[5])
+        lines += [f"  {view.fund_id}: {remark_on(view, language)}" for view in others[:most_funds]]
+        if len(others) > most_funds:
+            lines.append("  " + words[4].format(count=len(others) - most_funds))
     return lines
 
 

@@ -16,6 +16,7 @@ import json
 import os
 import secrets
 import shutil
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -42,6 +43,7 @@ _WORKERS = "run-workers.arrow"
 _TERMS = "run-terms.json"
 _PRICES = "run-prices.npz"
 _FORMAT = 1
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile)
 
 
 class RunError(Exception):
@@ -267,7 +269,8 @@ def _write_prices(path: Path, prices: Prices) -> None:
 
 
 def _read_prices(path: Path) -> Prices:
-    with np.load(path, allow_pickle=False) as stored:
+    # Opened here, because NumPy leaves a file open that turns out to be no archive.
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
         district = np.zeros(tuple(stored["district_shape"]), dtype=np.float64)
         district.ravel()[stored["district_at"]] = stored["district"]
         return Prices(fund=stored["fund"], head=stored["head"], district=district)
@@ -329,7 +332,7 @@ def read_run(directory: Path) -> MatchRun:
         given, fund_of_worker = _given_from(terms, table)
         problem, names = given.build()
         return MatchRun(given, problem, names, _result_from(terms, problem, fund_of_worker, prices))
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+    except (*_UNREADABLE, pa.ArrowException) as error:
         raise RunError(f"{directory}: the stored run cannot be read ({error}); allocate again") from error
 
 
@@ -408,5 +411,5 @@ def read_prices(directory: Path) -> tuple[Prices, tuple[tuple[str, ...], tuple[s
             return None
         funds = tuple(str(fund["fund_id"]) for fund in terms["funds"])
         return _read_prices(directory / _PRICES), (funds, tuple(terms["districts"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except _UNREADABLE:
         return None
