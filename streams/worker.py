@@ -10,6 +10,7 @@ import signal
 import sys
 import tempfile
 import threading
+from collections.abc import Coroutine
 from typing import Any
 
 import structlog
@@ -31,6 +32,7 @@ _log = structlog.get_logger("gotong.streams.worker")
 
 _REST_SECONDS = 1.0
 _LONGEST_REST_SECONDS = 15.0
+_WATCH_SECONDS = 1.0
 
 
 def run_worker(settings: StreamSettings) -> int:
@@ -58,7 +60,9 @@ async def _run(settings: StreamSettings) -> int:
         loop.add_signal_handler(signal_number, stop)
     engine = open_engine(settings.database_url, pool_size=8, application_name="gotong-worker")
     failpoints.watch_transactions(engine)
-    context = IntakeContext(regions=RegionTable.load(), vault=Vault(settings.master_key, retired_keys=settings.retired_keys))
+    context = IntakeContext(
+        regions=RegionTable.load(), vault=Vault(settings.master_key, retired_keys=settings.retired_keys)
+    )
     parts = WorkerParts(engine=engine, context=context, solver=solver, stopping=stopping)
     relay = Relay(settings, engine, stopping)
     schedules = Schedules(settings, engine, stopping, relay.wake)
@@ -104,22 +108,52 @@ async def _run_app(settings: StreamSettings, parts: WorkerParts) -> None:
             state_dir=state_dir,
         )
         try:
-            await app.start()
-            _log.info("running", log_id=log_id, group=settings.consumer_group)
-            await _wait_for_end(app, parts.stopping)
+            await _until_first(app.start(), *_endings(app, parts.stopping))
+            _raise_crash(app)
+            if not parts.stopping.is_set():
+                _log.info("running", log_id=log_id, group=settings.consumer_group)
+                await _until_first(*_endings(app, parts.stopping))
+                _raise_crash(app)
         finally:
             with contextlib.suppress(Exception):
                 await app.stop()
 
 
-async def _wait_for_end(app: Any, stopping: asyncio.Event) -> None:
-    waits = [asyncio.create_task(event.wait()) for event in (stopping, app._crashed, app._stopped)]
-    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    for task in waits:
-        task.cancel()
-    if app.crashed and not stopping.is_set():
+def _endings(app: Any, stopping: asyncio.Event) -> list[Coroutine[Any, Any, object]]:
+    return [stopping.wait(), app._crashed.wait(), app._stopped.wait(), _watch_group(app)]
+
+
+def _raise_crash(app: Any) -> None:
+    if app.crashed:
         reason = app.crash_reason
         raise reason if isinstance(reason, Exception) else RuntimeError("the Faust app crashed")
+
+
+async def _until_first(*waits: Coroutine[Any, Any, object]) -> None:
+    """Until the first of them is done; raises what it raised. The others are cancelled."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def _watch_group(app: Any) -> None:
+    """Raise when aiokafka has given up on the consumer group, which Faust would not notice.
+
+    A refused session time-out or a missing permission ends aiokafka's coordination task for good; its own
+    consumer says so at the next poll, but Faust polls the fetcher behind it.
+    """
+    while True:
+        await asyncio.sleep(_WATCH_SECONDS)
+        thread = getattr(app.consumer, "_thread", None)
+        consumer = getattr(thread, "_consumer", None)
+        coordinator = getattr(consumer, "_coordinator", None)
+        if coordinator is not None and hasattr(coordinator, "_coordination_task"):
+            coordinator.check_errors()
 
 
 def _end_after(seconds: float, solver: SolverProcess) -> None:
