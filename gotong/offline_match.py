@@ -10,7 +10,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from types import FrameType
@@ -21,6 +21,7 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
+from models.region import load_regions
 from models.tariff import TariffError, TariffTable, default_table, override_table, parse_rows
 from optimizer.progress import Progress
 from optimizer.result import Prices, Status
@@ -310,6 +311,10 @@ def run_explain(worker_id: str, directory: Path, language: Literal["en", "id"]) 
     if index is None:
         return _refuse([f"{directory} knows no worker with this id; expected a worker_id of its workers.csv"])
     story = explain_worker(run.problem, run.names, run.given.policy, run.result, index)
+    village = str(story.facts["village"])
+    name = next((region.name for region in load_regions() if region.code == village), None)
+    if name is not None:
+        story = replace(story, facts={**story.facts, "village": f"{name} ({village})"})
     for line in tell_worker(story, language):
         _stdout().print(line)
     return DONE

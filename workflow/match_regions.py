@@ -8,12 +8,11 @@ the nation can be matched without its table; a code with an unknown province is 
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib import resources
+
+from models.region import load_regions
 
 #: Kemendagri's 38 province codes.
 PROVINCES = frozenset(
@@ -67,5 +66,4 @@ class RegionCodes:
 
 def known_regions() -> RegionCodes:
     """The codes that Gotong carries."""
-    text = resources.files("models.data").joinpath("regions.csv").read_text(encoding="utf-8")
-    return RegionCodes.from_codes(row["code"] for row in csv.DictReader(io.StringIO(text)))
+    return RegionCodes.from_codes(region.code for region in load_regions())
