@@ -172,6 +172,18 @@ class AllocationDecided(EventData):
     amount_rupiah: Rupiah
 
 
+class CoverageEnrolled(EventData):
+    """The agency's answer was reconciled for one fund: who is covered now, and what was paid."""
+
+    answer_id: str
+    regency: RegencyCode
+    fund_id: FundId
+    enrolled: Annotated[int, Field(strict=True, ge=0)]
+    refused: Annotated[int, Field(strict=True, ge=0)]
+    disbursed_rupiah: Rupiah
+    refunded_rupiah: Rupiah
+
+
 #: Event type (also the topic) -> type of its data. The schemas in docs/events/ come from here.
 EVENT_TYPES: Final[dict[str, type[EventData]]] = {
     "coverage.worker-uncovered.v1": WorkerUncovered,
@@ -180,4 +192,5 @@ EVENT_TYPES: Final[dict[str, type[EventData]]] = {
     "allocation.requested.v1": AllocationRequested,
     "allocation.proposed.v1": AllocationProposed,
     "allocation.decided.v1": AllocationDecided,
+    "coverage.enrolled.v1": CoverageEnrolled,
 }

@@ -23,7 +23,7 @@ _NIK_PLACES_FILE = "nik_places.csv"
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """One row: ``level`` is province, regency, district or village; ``kind`` a village's desa or kelurahan."""
+    """One row: ``level`` is province, regency, district or village; ``kind`` desa or kelurahan."""
 
     code: str
     name: str

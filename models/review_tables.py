@@ -145,6 +145,7 @@ class EnrolmentLine(Base):
     answer_months: Mapped[int | None] = mapped_column(SmallInteger)
     answer_rupiah: Mapped[int | None]
     paid_rupiah: Mapped[int | None]
+    paid_months: Mapped[int | None] = mapped_column(SmallInteger)
     answered_by: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("enrolment_answer.id"))
 
 

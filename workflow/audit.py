@@ -92,6 +92,20 @@ def lines_equal_entries(connection: Connection) -> Iterator[Finding]:
         "SELECT closed_cause_id AS cause_id, fund_id, sum(amount_rupiah) AS total FROM proposal"
         " WHERE state IN ('superseded', 'released', 'rejected', 'returned') GROUP BY 1, 2",
     )
+    yield from _compare_lines(
+        connection,
+        "post",
+        "SELECT d.id AS cause_id, p.fund_id, sum(p.amount_rupiah) AS total FROM decision d"
+        " JOIN decision_line l ON l.decision_id = d.id JOIN proposal p ON p.id = l.proposal_id"
+        " WHERE d.action = 'approve' AND d.state = 'done' GROUP BY 1, 2",
+    )
+    for kind, share in (("disburse", "e.paid_rupiah"), ("refund", "p.amount_rupiah - e.paid_rupiah")):
+        yield from _compare_lines(
+            connection,
+            kind,
+            f"SELECT e.answered_by AS cause_id, p.fund_id, sum({share}) AS total FROM enrolment_line e"
+            " JOIN proposal p ON p.id = e.proposal_id WHERE e.answered_by IS NOT NULL GROUP BY 1, 2",
+        )
 
 
 def _compare_lines(connection: Connection, kind: str, lines: str) -> Iterator[Finding]:
@@ -202,8 +216,10 @@ def months_follow_lines(connection: Connection) -> Iterator[Finding]:
         text(
             """
             WITH owed AS (
-                SELECT p.id AS line, p.months * bit_count(n.programmes::int::bit(4)) AS months
+                SELECT p.id AS line,
+                       coalesce(e.paid_months, p.months) * bit_count(n.programmes::int::bit(4)) AS months
                 FROM proposal p JOIN coverage_need n ON n.id = p.need_id
+                LEFT JOIN enrolment_line e ON e.proposal_id = p.id
                 WHERE p.state IN ('approved', 'enrolled')
             ), held AS (SELECT proposal_id AS line, count(*) AS months FROM funded_month GROUP BY 1)
             SELECT f.code, line, coalesce(o.months, 0) AS owed, coalesce(h.months, 0) AS held

@@ -199,6 +199,7 @@ def upgrade() -> None:
         sa.Column("answer_months", sa.SmallInteger(), nullable=True),
         sa.Column("answer_rupiah", sa.BigInteger(), nullable=True),
         sa.Column("paid_rupiah", sa.BigInteger(), nullable=True),
+        sa.Column("paid_months", sa.SmallInteger(), nullable=True),
         sa.Column("answered_by", sa.Uuid(), nullable=True),
         sa.CheckConstraint("answer IN ('accepted', 'refused')", name=op.f("ck_enrolment_line_answer_known")),
         sa.CheckConstraint("paid_rupiah >= 0", name=op.f("ck_enrolment_line_paid_not_negative")),
