@@ -40,7 +40,7 @@ BUDGET_TYPE: Final = "funding.budget-changed.v1"
 _START_MONTHS_BEFORE: Final = 12
 _START_MONTHS_AFTER: Final = 24
 #: Clocks differ; more than this ahead of ours is a wrong date, which would block later reports for ever.
-_CLOCK_LEEWAY: Final = dt.timedelta(days=1)
+CLOCK_LEEWAY: Final = dt.timedelta(days=1)
 
 _SIXTEEN_DIGITS = re.compile(r"(?<!\d)\d{16}(?!\d)").search
 _ALL_DIGITS = re.compile(r"[\d .-]{16,24}").fullmatch
@@ -100,13 +100,13 @@ def validate_workers(
     context: IntakeContext, envelopes: Sequence[EventEnvelope]
 ) -> list[WorkerReport | Refusal]:
     """One result per envelope, in order, for topic ``coverage.worker-uncovered.v1``."""
-    latest = context.now() + _CLOCK_LEEWAY
+    latest = context.now() + CLOCK_LEEWAY
     return [_check_or_refuse(lambda e: _check_worker(context, e, latest), envelope) for envelope in envelopes]
 
 
 def validate_funds(context: IntakeContext, envelopes: Sequence[EventEnvelope]) -> list[FundReport | Refusal]:
     """One result per envelope, in order, for the topics of pledges and of budget lines."""
-    latest = context.now() + _CLOCK_LEEWAY
+    latest = context.now() + CLOCK_LEEWAY
     return [_check_or_refuse(lambda e: _check_fund(context, e, latest), envelope) for envelope in envelopes]
 
 
@@ -253,10 +253,7 @@ def _check_fund(context: IntakeContext, envelope: EventEnvelope, latest: dt.date
 def check_fund(context: IntakeContext, change: PledgeChanged | BudgetChanged) -> None:
     """What a fund's schema cannot say. Raises :class:`RefusedError`."""
     if isinstance(change, PledgeChanged):
-        try:
-            stdnum_npwp.validate(change.npwp)
-        except StdnumError:
-            raise RefusedError("npwp_invalid", "npwp: not a valid NPWP of 15 or 16 digits") from None
+        check_npwp(change.npwp)
     if change.window_to < change.window_from:
         raise RefusedError("window_out_of_order", "window_to: lies before window_from")
     if not context.regions.known(change.regency):
@@ -266,10 +263,30 @@ def check_fund(context: IntakeContext, change: PledgeChanged | BudgetChanged) ->
             raise RefusedError("region_unknown", f"rules.regions: {code} is not in the region table")
 
 
+def check_npwp(npwp: str) -> None:
+    """Raise :class:`RefusedError` unless this is a company's NPWP, old (15 digits) or new (16, from 0).
+
+    A person's NPWP is the NIK, which must not travel in the open; persons do not pledge.
+    """
+    try:
+        number = stdnum_npwp.validate(npwp)
+    except StdnumError:
+        raise RefusedError("npwp_invalid", "npwp: not a valid NPWP of 15 or 16 digits") from None
+    if len(number) == 16 and not number.startswith("0"):
+        raise RefusedError("plain_nik_in_event", "npwp: is a person's NIK; a company's NPWP begins with 0")
+
+
 def explain_violation(error: ValidationError) -> tuple[str, str]:
     """Reason and detail of the gravest of the violations that pydantic found."""
-    explained = [_explain(item) for item in error.errors(include_url=False, include_context=False)]
-    return min(explained, key=lambda pair: (pair[0] != "plain_nik_in_event", pair[0] == "schema_violation"))
+    return min(
+        explain_violations(error),
+        key=lambda pair: (pair[0] != "plain_nik_in_event", pair[0] == "schema_violation"),
+    )
+
+
+def explain_violations(error: ValidationError) -> list[tuple[str, str]]:
+    """Reason and detail of each violation that pydantic found; a detail begins with the field's path."""
+    return [_explain(item) for item in error.errors(include_url=False, include_context=False)]
 
 
 def _explain(item: ErrorDetails) -> tuple[str, str]:
