@@ -374,12 +374,9 @@ def _as_user(user: pwd.struct_passwd | None, folder: Path, command: list[str]) -
         )
     prefix = [setpriv, f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
     if _is_private(folder) or _is_private(_binaries()):
-        # The last one because access(2), which initdb asks about its programs, ignores capabilities otherwise.
-        prefix += [
-            "--inh-caps=+dac_override",
-            "--ambient-caps=+dac_override",
-            "--securebits=+no_setuid_fixup",
-        ]
+        prefix += ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
+        # initdb asks access(2) about its programs, which without this bit ignores capabilities.
+        prefix += ["--securebits=+no_setuid_fixup"]
     return [*prefix, "--", *command]
 
 
