@@ -292,7 +292,7 @@ class CsvText:
             io.BytesIO(self.data), encoding="utf-8-sig", errors="surrogateescape", newline=""
         )
         for number, cells in enumerate(csv.reader(stream, delimiter=self.delimiter), start=1):
-            if number > 1 and cells and cells != [""]:
+            if number > 1 and cells:
                 yield number, cells
 
 
@@ -306,11 +306,13 @@ def open_csv(path: Path, required: Sequence[str], faults: FaultList) -> CsvText 
         faults.add_row([FileFault(path.name, row, "", "", expected)])
 
     with path.open("rb") as stream:
-        stream.seek(0, io.SEEK_END)
-        if stream.tell() == 0:
-            refuse(None, f"the file is empty; expected a header: {', '.join(required)}")
-            return None
-        data = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        try:
+            data: mmap.mmap | bytes = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError):  # a pipe, or an empty file
+            data = stream.read()
+    if not data:
+        refuse(None, f"the file is empty; expected a header: {', '.join(required)}")
+        return None
     reason = _binary_reason(data)
     if reason:
         refuse(None, reason)
@@ -347,7 +349,7 @@ def _normal(name: str) -> str:
     return name.strip().lower()
 
 
-def _binary_reason(data: mmap.mmap) -> str | None:
+def _binary_reason(data: mmap.mmap | bytes) -> str | None:
     start = data[:8]
     if start[:2] == b"PK":
         return "this is a spreadsheet or ZIP file; expected CSV text (export the sheet as CSV)"
