@@ -101,6 +101,7 @@ class PledgeChanged(FundChanged):
     funder: Annotated[str, StringConstraints(min_length=1, max_length=200)]
     npwp: Annotated[str, StringConstraints(min_length=15, max_length=25)]
     amount_rupiah: Rupiah
+    withdrawn: bool = False  # the company withdraws: whatever is not committed yet leaves the fund
     jkk_jkm_discount: Annotated[bool, Field(strict=True)] = (
         False  # PP 50/2025 for CSR payers is unverified: a switch, off
     )

@@ -47,5 +47,6 @@ REASONS: Final[dict[str, str]] = {
     "region_unknown": "A region the fund names is not in the region table.",
     "fund_kind_changed": "A pledge cannot become a budget line, nor the reverse.",
     "fund_regency_changed": "A fund cannot move to another regency.",
+    "fund_expired": "The fund's window has ended and its unspent money expired; use a new fund.",
     "below_committed": "The new total is below what is committed already.",
 }

@@ -160,6 +160,9 @@ class CoverageNeed(Base):
     unfunded_reason: Mapped[str | None]
     reported_at: Mapped[dt.datetime]
     registered_at: Mapped[dt.datetime] = mapped_column(server_default=func.clock_timestamp())
+    changed_at: Mapped[dt.datetime] = mapped_column(
+        server_default=func.clock_timestamp(), comment="an older line of this need must not be signed"
+    )
 
 
 class Fund(Base):

@@ -12,7 +12,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from sqlalchemy import Connection, Engine, insert, select, text, update
+from sqlalchemy import Connection, Engine, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 from sqlalchemy.exc import DataError, IntegrityError
 
@@ -26,23 +26,9 @@ from workflow.dead_letter import record_dead_letters
 from workflow.move_money import Movement, move_money
 from workflow.outbox import settle_messages
 from workflow.outcome import REFUSED, BatchOutcome, watch_availability
+from workflow.release import release_fund
 from workflow.request import raise_signal
 from workflow.validate import FundReport, validate_funds
-
-_RELEASE_LINES = text(
-    """
-    WITH released AS (
-        UPDATE proposal SET state = 'released', closed_at = :now, closed_cause = 'event',
-               closed_cause_id = :event_key, version = version + 1
-        WHERE fund_id = :fund_id AND state = 'proposed'
-        RETURNING need_id, amount_rupiah
-    ), returned AS (
-        UPDATE coverage_need n SET state = 'waiting', version = n.version + 1, unfunded_reason = NULL
-        FROM released r WHERE n.id = r.need_id
-    )
-    SELECT coalesce(sum(amount_rupiah), 0)::int8 FROM released
-    """
-)
 
 
 class FundChangeRefusedError(Exception):
@@ -163,6 +149,11 @@ def change_fund(
         standing.disbursed_rupiah,
         standing.expired_rupiah,
     )
+    if standing.expired_rupiah and values["window_to"] != standing.window_to:
+        raise FundChangeRefusedError(
+            "fund_expired",
+            f"fund {change.fund_id} has expired; money for later months needs a fund of its own",
+        )
     _change_total(connection, standing.id, balances, change, event_key, now, lambda: _set(connection, values))
     raise_signal(connection, change.regency)
     return "changed"
@@ -177,35 +168,32 @@ def _change_total(
     now: dt.datetime,
     set_columns: Callable[[], None],
 ) -> None:
-    """Journal the difference. A raised ceiling is set before its money, a cut one after it.
-
-    Proposals above a reduced total are released, all of the fund's at once: nobody has signed
-    them, and the next run finds the best use of what is left.
-    """
+    """Journal the difference. A raised ceiling is set before its money, a cut one after it."""
+    cause = Cause("event", event_key)
+    withdrawn = isinstance(change, PledgeChanged) and change.withdrawn
     difference = _total_rupiah(change) - balances.pledged_rupiah
-    if difference >= 0:
+    if difference >= 0 and not withdrawn:
         set_columns()
         if difference:
-            move_money(
-                connection,
-                [Movement(fund_id, "top_up", difference)],
-                cause=Cause("event", event_key),
-                recorded_at=now,
-            )
+            move_money(connection, [Movement(fund_id, "top_up", difference)], cause=cause, recorded_at=now)
         return
-    movements = [Movement(fund_id, "reduce", -difference)]
-    if -difference > balances.available_rupiah:
-        released = connection.scalar(_RELEASE_LINES, {"fund_id": fund_id, "now": now, "event_key": event_key})
-        assert released is not None
-        if -difference > balances.available_rupiah + released:
-            spoken_for = balances.pledged_rupiah - balances.available_rupiah - released
-            raise FundChangeRefusedError(
-                "below_committed",
-                f"fund {change.fund_id}: a total of {_total_rupiah(change)} rupiah is below the"
-                f" {spoken_for} already committed",
-            )
-        movements.insert(0, Movement(fund_id, "release", released))
-    move_money(connection, movements, cause=Cause("event", event_key), recorded_at=now)
+    movements: list[Movement] = []
+    available_rupiah = balances.available_rupiah
+    falls_short = withdrawn or -difference > available_rupiah
+    if falls_short and (released := release_fund(connection, fund_id, cause, now)):
+        movements.append(Movement(fund_id, "release", released))
+        available_rupiah += released
+    if withdrawn:
+        difference = -available_rupiah
+    elif -difference > available_rupiah:
+        raise FundChangeRefusedError(
+            "below_committed",
+            f"fund {change.fund_id}: a total of {_total_rupiah(change)} rupiah is below the"
+            f" {balances.pledged_rupiah - available_rupiah} already committed",
+        )
+    if difference:
+        movements.append(Movement(fund_id, "reduce", -difference))
+    move_money(connection, movements, cause=cause, recorded_at=now)
     set_columns()
 
 

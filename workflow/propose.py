@@ -54,8 +54,8 @@ _CLOSE_LINES = text(
 
 _OPEN_LINES = text(
     """
-    INSERT INTO proposal (need_id, fund_id, run_id, months, amount_rupiah, opened_at)
-    SELECT u.need_id, u.fund_id, :run_id, u.months, u.amount, :now
+    INSERT INTO proposal (need_id, fund_id, run_id, months, amount_rupiah)
+    SELECT u.need_id, u.fund_id, :run_id, u.months, u.amount
     FROM unnest(:needs, :funds, :months, :amounts) AS u(need_id, fund_id, months, amount)
     """
 ).bindparams(
@@ -127,6 +127,7 @@ def propose(
         | (
             (needs["proposed_rupiah"] == result.amount_rupiah)
             & (needs["proposed_months"] == snapshot.problem.workers.months)
+            & (needs["outdated"] == 0)  # what an officer signs must be what is known of the worker now
         )
     )
     known_reason = np.array([snapshot.reasons.get(key, "") for key in needs["reason"].tolist()], dtype=object)
@@ -171,7 +172,6 @@ def propose(
                 "months": snapshot.problem.workers.months[opening].tolist(),
                 "amounts": result.amount_rupiah[opening].tolist(),
                 "run_id": run_id,
-                "now": now,
             },
         )
     try:

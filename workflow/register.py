@@ -11,8 +11,9 @@ Which event wins, for one worker:
 * The report with the newest event time describes the worker; of two with the same time the later
   arrival does.
 * A need that shares a programme and a month with the event is the same need. If it is approved or
-  enrolled the event is ``already_funded``. If it waits or is proposed, the event changes it
-  (``updated``) unless it is older (``stale``). Without such a need one is made (``registered``).
+  enrolled, or an officer has signed it, the event is ``already_funded``. If it waits or is proposed,
+  the event changes it (``updated``) unless it is older (``stale``). Without such a need one is made
+  (``registered``).
 * An event that spans several open needs is refused: merging them would leave one of them behind
   with money reserved for it.
 
@@ -46,6 +47,15 @@ from workflow.validate import WorkerReport, validate_workers
 
 _ATTEMPTS: Final = 3
 
+# A cached plan would assume ten events and join a thousand in nested loops; and the rows wanted are in
+# memory, a few among many, so an index finds them faster than the default costs make PostgreSQL believe.
+_PLAN_FOR_THIS_BATCH = text(
+    """
+    SELECT set_config('plan_cache_mode', 'force_custom_plan', true),
+           set_config('random_page_cost', '1.1', true)
+    """
+)
+
 _SERVED_REGENCIES = text("SELECT code FROM regency")
 
 _KNOWN_EVENTS = text(
@@ -66,7 +76,8 @@ _LOCK_WORKERS = text(
     """
 )
 
-# One statement decides, writes worker, need, inbox and signals, and tells what it decided.
+# One statement decides, writes need, inbox and signals, and tells what it decided. ``decided`` carries
+# everything the writers need: joining it to ``event`` again would cost more than the width.
 _REGISTER = text(
     """
     WITH event AS MATERIALIZED (
@@ -76,20 +87,20 @@ _REGISTER = text(
                    IS DISTINCT FROM (u.time, u.village, u.occupation, u.sex, u.birth_year, u.base)
                    AS describes
         FROM unnest(
-            CAST(:nik_hashes AS bytea[]), CAST(:niks AS bytea[]), CAST(:key_ids AS text[]),
-            CAST(:names AS bytea[]), CAST(:villages AS text[]), CAST(:occupations AS text[]),
+            CAST(:nik_hashes AS bytea[]), CAST(:villages AS text[]), CAST(:occupations AS text[]),
             CAST(:sexes AS text[]), CAST(:birth_years AS int2[]), CAST(:bases AS int8[]),
             CAST(:times AS timestamptz[]), CAST(:programmes AS int2[]), CAST(:months AS int2[]),
             CAST(:start_months AS date[]), CAST(:priorities AS int2[]), CAST(:keys AS uuid[]),
             CAST(:types AS text[]), CAST(:sources AS text[]), CAST(:ids AS text[]), CAST(:hashes AS bytea[]),
             CAST(:logs AS text[]), CAST(:topics AS text[]), CAST(:partitions AS int4[]),
             CAST(:offsets AS int8[])
-        ) AS u (nik_hash, nik, key_id, name, village, occupation, sex, birth_year, base, time, programmes,
-                months, start_month, priority, event_key, type, source, event_id, content_hash, log_id, topic,
-                partition, "offset")
+        ) AS u (nik_hash, village, occupation, sex, birth_year, base, time, programmes, months, start_month,
+                priority, event_key, type, source, event_id, content_hash, log_id, topic, partition, "offset")
         JOIN worker w ON w.nik_hash = u.nik_hash
     ), overlap AS MATERIALIZED (
-        SELECT e.event_key, e.time, n.id, n.state, n.reported_at, n.regency_code
+        SELECT e.event_key, e.time, n.id, n.reported_at, n.regency_code,
+               n.state NOT IN ('waiting', 'proposed') OR EXISTS (
+                   SELECT 1 FROM proposal p WHERE p.need_id = n.id AND p.state = 'confirming') AS signed
         FROM event e JOIN coverage_need n ON n.worker_id = e.worker_id
         WHERE n.state <> 'closed' AND n.programmes & e.programmes <> 0
           AND n.start_month < e.start_month + make_interval(months => e.months)
@@ -97,49 +108,58 @@ _REGISTER = text(
         ORDER BY n.id
         FOR UPDATE OF n
     ), decided AS MATERIALIZED (
-        SELECT e.event_key, o.need_id, o.old_regency, coalesce(o.outcome, 'registered') AS outcome
+        SELECT e.*, o.need_id, o.old_regency, coalesce(o.outcome, 'registered') AS outcome
         FROM event e LEFT JOIN (
             SELECT event_key, min(id) AS need_id, min(regency_code) AS old_regency,
-                   CASE WHEN bool_or(state NOT IN ('waiting', 'proposed')) THEN 'already_funded'
+                   CASE WHEN bool_or(signed) THEN 'already_funded'
                         WHEN count(*) > 1 THEN 'overlaps_several_needs'
                         WHEN bool_and(reported_at <= time) THEN 'updated'
                         ELSE 'stale' END AS outcome
             FROM overlap GROUP BY event_key
         ) AS o USING (event_key)
-    ), described AS (
-        UPDATE worker w
-        SET nik_encrypted = e.nik, nik_key_id = e.key_id, name_encrypted = coalesce(e.name, w.name_encrypted),
-            village_code = e.village, occupation = e.occupation, sex = e.sex, birth_year = e.birth_year,
-            declared_base_rupiah = e.base, reported_at = e.time
-        FROM event e JOIN decided d USING (event_key)
-        WHERE e.describes AND w.id = e.worker_id AND d.outcome <> 'overlaps_several_needs'
     ), registered AS (
         INSERT INTO coverage_need (worker_id, regency_code, district_code, village_code, programmes, months,
                                    start_month, priority, reported_at)
         SELECT worker_id, left(village, 5), left(village, 8), village, programmes, months, start_month,
                priority, time
-        FROM event JOIN decided USING (event_key) WHERE outcome = 'registered'
+        FROM decided WHERE outcome = 'registered'
     ), updated AS (
         UPDATE coverage_need n
-        SET regency_code = left(e.village, 5), district_code = left(e.village, 8), village_code = e.village,
-            programmes = e.programmes, months = e.months, start_month = e.start_month,
-            priority = e.priority, reported_at = e.time, version = n.version + 1
-        FROM event e JOIN decided d USING (event_key)
+        SET regency_code = left(d.village, 5), district_code = left(d.village, 8), village_code = d.village,
+            programmes = d.programmes, months = d.months, start_month = d.start_month,
+            priority = d.priority, reported_at = d.time, changed_at = clock_timestamp(),
+            version = n.version + 1
+        FROM decided d
         WHERE n.id = d.need_id AND d.outcome = 'updated'
     ), received AS (
         INSERT INTO inbox_event (event_key, type, source, event_id, content_hash, log_id, topic, partition,
                                  "offset", outcome)
         SELECT event_key, type, source, event_id, content_hash, log_id, topic, partition, "offset", outcome
-        FROM event JOIN decided USING (event_key) WHERE outcome <> 'overlaps_several_needs'
+        FROM decided WHERE outcome <> 'overlaps_several_needs'
         ORDER BY event_key
     ), signalled AS (
         INSERT INTO allocation_signal (regency_code)
-        SELECT left(village, 5) FROM event JOIN decided USING (event_key)
-        WHERE outcome IN ('registered', 'updated')
+        SELECT left(village, 5) FROM decided WHERE outcome IN ('registered', 'updated')
         UNION
         SELECT old_regency FROM decided WHERE outcome = 'updated'
     )
-    SELECT event_key, outcome, need_id, old_regency FROM decided
+    SELECT event_key, outcome, describes, need_id, old_regency FROM decided
+    """
+)
+
+_DESCRIBE_WORKERS = text(
+    """
+    UPDATE worker w
+    SET nik_encrypted = u.nik, nik_key_id = u.key_id, name_encrypted = coalesce(u.name, w.name_encrypted),
+        village_code = u.village, occupation = u.occupation, sex = u.sex, birth_year = u.birth_year,
+        declared_base_rupiah = u.base, reported_at = u.time
+    FROM unnest(
+        CAST(:nik_hashes AS bytea[]), CAST(:niks AS bytea[]), CAST(:key_ids AS text[]),
+        CAST(:names AS bytea[]), CAST(:villages AS text[]), CAST(:occupations AS text[]),
+        CAST(:sexes AS text[]), CAST(:birth_years AS int2[]), CAST(:bases AS int8[]),
+        CAST(:times AS timestamptz[])
+    ) AS u (nik_hash, nik, key_id, name, village, occupation, sex, birth_year, base, time)
+    WHERE w.nik_hash = u.nik_hash
     """
 )
 
@@ -257,6 +277,7 @@ def _store_within(connection: Connection, context: IntakeContext, entries: Seque
         else:
             fresh.append((entry, entry.checked))
     if fresh:
+        connection.execute(_PLAN_FOR_THIS_BATCH)
         known = _read_known_events(connection, fresh)
         served = set(connection.execute(_SERVED_REGENCIES).scalars())
         for part in _split_rounds(fresh):
@@ -324,9 +345,18 @@ def _register(
     if not fresh:
         return
     # Every process locks workers in this order.
-    columns = _write_columns(sorted([report for _, report in fresh], key=lambda report: report.nik_hash))
-    connection.execute(_LOCK_WORKERS, {name: columns[name] for name in _WORKER_COLUMNS})
-    decided = {row.event_key: row for row in connection.execute(_REGISTER, columns)}
+    reports = sorted([report for _, report in fresh], key=lambda report: report.nik_hash)
+    who, what = _write_worker_columns(reports), _write_event_columns(reports)
+    connection.execute(_LOCK_WORKERS, who)
+    decided = {row.event_key: row for row in connection.execute(_REGISTER, {**who, **what})}
+    described = [
+        report
+        for report in reports
+        if decided[report.event_key].describes
+        and decided[report.event_key].outcome != "overlaps_several_needs"
+    ]
+    if described:
+        connection.execute(_DESCRIBE_WORKERS, _write_worker_columns(described))
     for entry, report in fresh:
         decision = decided[report.event_key]
         if decision.outcome == "overlaps_several_needs":
@@ -352,23 +382,7 @@ def _refuse(entry: _Entry, report: WorkerReport, reason: str, detail: str) -> No
     entry.refusal = refuse_event(report.envelope, reason, detail)
 
 
-_WORKER_COLUMNS: Final = (
-    "nik_hashes",
-    "niks",
-    "key_ids",
-    "names",
-    "villages",
-    "occupations",
-    "sexes",
-    "birth_years",
-    "bases",
-    "times",
-)
-
-
-def _write_columns(reports: Sequence[WorkerReport]) -> dict[str, str]:
-    envelopes = [report.envelope for report in reports]
-    messages = [envelope.message for envelope in envelopes]
+def _write_worker_columns(reports: Sequence[WorkerReport]) -> dict[str, str]:
     return {
         "nik_hashes": write_bytes([report.nik_hash for report in reports]),
         "niks": write_bytes([report.nik_encrypted for report in reports]),
@@ -379,7 +393,14 @@ def _write_columns(reports: Sequence[WorkerReport]) -> dict[str, str]:
         "sexes": write_codes([report.sex for report in reports]),
         "birth_years": write_numbers([report.birth_year for report in reports]),
         "bases": write_numbers([report.declared_base_rupiah for report in reports]),
-        "times": write_codes([envelope.time.isoformat() for envelope in envelopes]),
+        "times": write_codes([report.envelope.time.isoformat() for report in reports]),
+    }
+
+
+def _write_event_columns(reports: Sequence[WorkerReport]) -> dict[str, str]:
+    envelopes = [report.envelope for report in reports]
+    messages = [envelope.message for envelope in envelopes]
+    return {
         "programmes": write_numbers([report.programmes for report in reports]),
         "months": write_numbers([report.months for report in reports]),
         "start_months": write_codes([f"{report.start_month}-01" for report in reports]),

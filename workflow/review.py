@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import orjson
+from psycopg.errors import DeadlockDetected, SerializationFailure
 from sqlalchemy import (
     ARRAY,
     BigInteger,
@@ -28,6 +29,8 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy.exc import OperationalError
+from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from models.event import AllocationDecided
 from models.journal import Cause
@@ -74,6 +77,13 @@ _CLOSE_LINES = text(
         FROM closed c WHERE n.id = c.need_id
     )
     SELECT coalesce(sum(amount_rupiah), 0)::int8 FROM closed
+    """
+).bindparams(bindparam("lines", type_=ARRAY(BigInteger)))
+
+_OUTDATED = text(
+    """
+    SELECT p.id FROM proposal p JOIN coverage_need n ON n.id = p.need_id
+    WHERE p.id = ANY(:lines) AND n.changed_at > p.opened_at ORDER BY p.id
     """
 ).bindparams(bindparam("lines", type_=ARRAY(BigInteger)))
 
@@ -188,6 +198,22 @@ def read_batch(connection: Connection, batch: Batch, *, lock: bool = False) -> B
     )
 
 
+#: An officer and a run (or a shrinking fund) may meet in a deadlock; whoever PostgreSQL sends back
+#: simply asks again. Every request is idempotent by its key or by the decision's state.
+_ask_again = retry(
+    retry=retry_if_exception(
+        lambda error: (
+            isinstance(error, OperationalError)
+            and isinstance(error.orig, DeadlockDetected | SerializationFailure)
+        )
+    ),
+    wait=wait_random_exponential(multiplier=0.02, max=0.5),
+    stop=stop_after_attempt(8),
+    reraise=True,
+)
+
+
+@_ask_again
 def claim_batch(engine: Engine, batch: Batch, officer: str, now: dt.datetime) -> BatchView:
     """Freeze the batch for ``officer`` for half an hour and read it.
 
@@ -219,6 +245,7 @@ def claim_batch(engine: Engine, batch: Batch, officer: str, now: dt.datetime) ->
         return read_batch(connection, batch)
 
 
+@_ask_again
 def decide(engine: Engine, request: DecisionRequest, now: dt.datetime) -> DecisionAnswer:
     """Take a decision, or say why not (``ReviewRefusedError``, ``BatchChangedError``).
 
@@ -250,6 +277,8 @@ def decide(engine: Engine, request: DecisionRequest, now: dt.datetime) -> Decisi
         chosen = [line for line in view.lines if not request.lines or line[0] in set(request.lines)]
         if not chosen or (request.lines and len(chosen) != len(set(request.lines))):
             raise ReviewRefusedError("lines_unknown", "not all of these lines stand in the batch")
+        if outdated := connection.scalars(_OUTDATED, {"lines": [line[0] for line in chosen]}).all():
+            raise BatchChangedError([(line, "need_changed") for line in outdated])
         # Needs and lines first, then the fund: the order in which a run locks them too.
         lock_funds(connection, [fund.id])
         amount_rupiah = sum(line[2] for line in chosen)
@@ -294,6 +323,7 @@ def decide(engine: Engine, request: DecisionRequest, now: dt.datetime) -> Decisi
     return answer
 
 
+@_ask_again
 def confirm(engine: Engine, decision_id: uuid.UUID, officer: str, now: dt.datetime) -> DecisionAnswer:
     """The second officer's signature: the decision is carried out.
 
@@ -328,6 +358,7 @@ def confirm(engine: Engine, decision_id: uuid.UUID, officer: str, now: dt.dateti
     return answer
 
 
+@_ask_again
 def undo(engine: Engine, decision_id: uuid.UUID, officer: str, now: dt.datetime) -> DecisionAnswer:
     """Take an approval back before the second officer confirms it; its lines are open again.
 

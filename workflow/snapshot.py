@@ -48,6 +48,7 @@ _NEED_COLUMNS = (
     "fund_id",
     "proposed_rupiah",
     "proposed_months",
+    "outdated",
 )
 
 # Occupations and reasons travel as 64-bit hashes and are matched back to their few distinct texts.
@@ -57,7 +58,8 @@ _NEEDS = """
            n.programmes, n.months,
            (extract(year FROM n.start_month) * 12 + extract(month FROM n.start_month) - 1)::int8,
            n.priority, w.declared_base_rupiah, hashtextextended(coalesce(n.unfunded_reason, ''), 0),
-           coalesce(p.id, -1), coalesce(p.fund_id, -1), coalesce(p.amount_rupiah, 0), coalesce(p.months, 0)
+           coalesce(p.id, -1), coalesce(p.fund_id, -1), coalesce(p.amount_rupiah, 0), coalesce(p.months, 0),
+           coalesce((n.changed_at > p.opened_at)::int, 0)
     FROM coverage_need n
     JOIN worker w ON w.id = n.worker_id
     LEFT JOIN proposal p ON p.need_id = n.id AND p.state IN ('proposed', 'confirming')

@@ -5,8 +5,9 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import text
 
+import models.review_tables  # noqa: F401 - registers its tables with the metadata
 from models.database import open_engine
-from models.review_tables import Base
+from models.tables import Base
 
 _LOCK = 0x676F746F6E67  # "gotong": any constant shared by every migrating process
 

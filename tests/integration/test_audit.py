@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from tests.builders import pledge
-from tests.integration.test_allocate import add_needs, allocate, apply_fund, engine
+from tests.builders import apply_fund, pledge
+from tests.integration.test_allocate import add_needs, allocate, engine
 from workflow.audit import audit
 
 __all__ = ["engine"]
 
 
 @pytest.fixture
-def books(engine: Engine) -> Iterator[Engine]:
+def books(engine: Engine) -> Engine:
     """Three workers proposed by one pledge of 500,000 rupiah."""
     add_needs(engine, 1, 2, 3)
     apply_fund(engine, pledge(amount_rupiah=500_000))
     allocate(engine)
     assert audit(engine) == []
-    yield engine
+    return engine
 
 
 TAMPERINGS = {
@@ -40,7 +38,8 @@ TAMPERINGS = {
         ("balances_equal_journal", "csr-1", -5),
     ),
     "a line's state": (
-        "UPDATE proposal SET state = 'approved', version = version + 1 WHERE id = (SELECT min(id) FROM proposal)",
+        "UPDATE proposal SET state = 'approved', version = version + 1"
+        " WHERE id = (SELECT min(id) FROM proposal)",
         ("buckets_equal_lines", "csr-1", 50_400),
     ),
     "a missing line": (
@@ -101,7 +100,9 @@ REFUSED_BY_DATABASE = {
     "ck_proposal_amount_positive": "UPDATE proposal SET amount_rupiah = 0",
     "ck_proposal_months_1_to_12": "UPDATE proposal SET months = 13",
     "ck_proposal_closed_has_time": "UPDATE proposal SET state = 'superseded', version = version + 1",
-    "no transition from proposed to enrolled": "UPDATE proposal SET state = 'enrolled', version = version + 1",
+    "no transition from proposed to enrolled": (
+        "UPDATE proposal SET state = 'enrolled', version = version + 1"
+    ),
     "version must grow": "UPDATE proposal SET state = 'approved'",
     "ck_coverage_need_months_1_to_12": "UPDATE coverage_need SET months = 0",
     "ck_coverage_need_priority_1_to_100": "UPDATE coverage_need SET priority = 101",

@@ -8,8 +8,9 @@ from sqlalchemy import select, text
 
 from models.database import open_engine
 from models.migrate import migrate, pending_revision
-from models.review_tables import Base, LegalTransition
+from models.review_tables import LegalTransition
 from models.state import NEED_TRANSITIONS, PROPOSAL_TRANSITIONS
+from models.tables import Base
 
 # Alembic compares neither CHECKs nor the predicates of partial indexes; PostgreSQL prints both.
 _RULES = text(

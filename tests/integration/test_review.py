@@ -198,6 +198,23 @@ def test_a_decision_on_a_batch_that_changed_says_what_changed(engine: Engine, ba
     assert money(engine)[2] == 0
 
 
+def test_a_line_whose_worker_changed_since_is_not_signed(engine: Engine, batch: Batch) -> None:
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "UPDATE coverage_need SET priority = 99, version = version + 1,"
+                " changed_at = clock_timestamp() WHERE id = 2"
+            )
+        )
+    with pytest.raises(BatchChangedError) as refusal:
+        decide(engine, request(engine, batch), NOW)
+    assert [change[1] for change in refusal.value.changes] == ["need_changed"]
+    allocate(engine)
+    assert len(lines(engine)) == 3
+    assert decide(engine, request(engine, batch, idempotency_key="key-2"), NOW).lines == 2
+    assert audit(engine) == []
+
+
 def test_whoever_asked_for_the_run_does_not_decide_it(engine: Engine, batch: Batch) -> None:
     with engine.begin() as connection:
         connection.execute(text("UPDATE allocation_run SET requested_by = 'siti'"))
@@ -273,7 +290,8 @@ def test_a_month_is_never_funded_twice(engine: Engine, batch: Batch) -> None:
             text(
                 "INSERT INTO coverage_need (worker_id, regency_code, district_code, village_code, programmes,"
                 " months, start_month, priority, reported_at) SELECT worker_id, regency_code, district_code,"
-                " village_code, 1, 1, date '2027-02-01', 50, reported_at FROM coverage_need WHERE worker_id = :w"
+                " village_code, 1, 1, date '2027-02-01', 50, reported_at FROM coverage_need"
+                " WHERE worker_id = :w"
             ),
             {"w": worker_id},
         )

@@ -273,6 +273,13 @@ def upgrade() -> None:
             server_default=sa.text("clock_timestamp()"),
             nullable=False,
         ),
+        sa.Column(
+            "changed_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+            comment="an older line of this need must not be signed",
+        ),
         sa.CheckConstraint(
             "state IN ('waiting', 'proposed', 'approved', 'enrolled', 'closed')",
             name=op.f("ck_coverage_need_state_known"),
