@@ -134,22 +134,14 @@ def _check_worker(context: IntakeContext, envelope: EventEnvelope, latest: dt.da
     start = month_number(data.start_month)
     check_start_month(start, envelope.time)
     programmes = sum([_BITS[code] for code in data.programmes])
+    # The name comes last: it is the only free text.
     facts = (
-        nik_hash.hex(),
-        name,
-        data.village,
-        data.occupation,
-        data.sex,
-        data.birth_year,
-        programmes,
-        data.months,
-        start,
-        data.priority,
-        data.declared_base_rupiah,
+        f"{data.nik_hash}|{data.village}|{data.occupation}|{data.sex}|{data.birth_year}|{programmes}"
+        f"|{data.months}|{start}|{data.priority}|{data.declared_base_rupiah}|{name}"
     )
     return WorkerReport(
         event_key=envelope.key,
-        content_hash=context.vault.fingerprint(repr(facts).encode()),
+        content_hash=context.vault.fingerprint(facts.encode()),
         envelope=envelope,
         nik_hash=nik_hash,
         nik_encrypted=nik_encrypted,
