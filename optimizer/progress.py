@@ -24,8 +24,6 @@ class Progress:
     gap: float | None = None
 
 
-
-
 class Clock:
     """Wall time of one solve: the deadline, the phases, the cancel question.
 

@@ -1,4 +1,9 @@
-"""Solve an allocation problem: problem and policy in, verified result out."""
+"""Solve an allocation problem: problem and policy in, verified result out.
+
+The steps, in order: gather cells, close hopeless funds, find prices (the
+bound), round to whole workers, improve, look after minimums and later tiers,
+name the workers, verify. Small problems go on to an exact search.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +11,38 @@ from collections.abc import Callable
 
 import numpy as np
 
+from optimizer.assignment import assign_workers
+from optimizer.cells import build_cells
+from optimizer.descent import PriceSearch, find_prices, soft_weights
+from optimizer.exact import EXACT_PAIRS, ExactOutcome, solve_exactly
+from optimizer.exchange import exchange_workers
+from optimizer.later_tiers import (
+    apbd_bound,
+    cohesion_bound,
+    equity_bound,
+    floor_for,
+    forced_changes,
+    raise_poorest_district,
+    shift_to_companies,
+)
+from optimizer.limits import find_limits
+from optimizer.market import Market, build_market
+from optimizer.minimums import meet_minimums
+from optimizer.plan import Plan, open_arcs
 from optimizer.policy import Policy
-from optimizer.problem import NONE, AllocationProblem, Int32
+from optimizer.prices import gather_options
+from optimizer.problem import NONE, AllocationProblem, Int32, Int64
 from optimizer.progress import Clock, Progress
 from optimizer.result import AllocationResult, Prices, Status, TierResult
+from optimizer.rounding import fill_leftovers, round_flows
 from optimizer.rules import pair_accepted, pair_cost_rupiah
-from optimizer.tiers import MAXIMISED, relative_gap, tier_value, worker_scores
+from optimizer.tiers import relative_gap, tier_value, worker_scores
 from optimizer.verify import verify
 
 __all__ = ["Progress", "solve"]
+
+#: Most arcs that rounding and exchanges look at.
+_MOST_ARCS = 6_000_000
 
 
 def solve(
@@ -27,63 +55,149 @@ def solve(
     on_progress: Callable[[Progress], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> AllocationResult:
-    """Match needs to funds under ``policy``; the result has passed ``verify``."""
+    """Match needs to funds under ``policy``; the result has passed ``verify``.
+
+    ``previous`` are the prices of an earlier run over the same funds: a warm
+    start. A time limit or a cancel returns the best verified plan so far with
+    its honest gap. Raises ``VerificationError`` only on a defect.
+    """
     clock = Clock(time_limit_seconds, on_progress, cancelled)
-    funds, districts = len(problem.funds), problem.districts
     scores = worker_scores(problem, policy)
-    with clock.phase("fill"):
-        plan = _fill_in_score_order(problem, scores)
-    amount = np.zeros(len(problem.workers), dtype=np.int64)
-    funded = np.flatnonzero(plan >= 0)
-    amount[funded] = pair_cost_rupiah(problem, funded, plan[funded])
-    tiers = []
-    for tier in policy.tiers:
-        value = tier_value(tier.name, problem, policy, plan, amount)
-        bound = {"coverage": float(scores.sum()), "equity": 1.0}.get(tier.name, 0.0)
-        gap = relative_gap(tier.name, value, bound)
-        tiers.append(TierResult(tier.name, value, bound, gap, clock.seconds, proven=value == bound))
-    proven = all(tier.proven for tier in tiers) and tiers[0].name in MAXIMISED
+    with clock.phase("cells"):
+        cells = build_cells(problem, scores)
+        limits = find_limits(problem, cells)
+        market = build_market(problem, cells, limits, limits.usable)
+    with clock.phase("prices"):
+        search = find_prices(market, clock, seed, previous, 0.5 * time_limit_seconds)
+    with clock.phase("rounding"):
+        plan = _make_plan(market, search, clock, seed)
+    with clock.phase("tiers"):
+        _serve_later_tiers(problem, policy, plan, clock)
+        fund_of_worker = assign_workers(problem, plan)
+    coverage_bound = _floored(min(search.bound, float(scores.sum())))
+    exact = None
+    if not clock.stopped and 0 < int(cells.degree[cells.group] @ cells.size) <= EXACT_PAIRS:
+        with clock.phase("exact"):
+            exact = solve_exactly(problem, policy, fund_of_worker, coverage_bound, clock, seed)
+            fund_of_worker = fund_of_worker if exact is None else exact.fund_of_worker
+    with clock.phase("bounds"):
+        amount = np.zeros(len(problem.workers), dtype=np.int64)
+        funded = np.flatnonzero(fund_of_worker >= 0)
+        amount[funded] = pair_cost_rupiah(problem, funded, fund_of_worker[funded])
+        tiers = _measure(problem, policy, market, search, coverage_bound, fund_of_worker, amount, scores, exact, clock)
+    proven = all(tier.proven for tier in tiers)
     result = AllocationResult(
         status=Status.CANCELLED if clock.was_cancelled else Status.OPTIMAL if proven else Status.FEASIBLE,
-        fund_of_worker=plan,
+        fund_of_worker=fund_of_worker,
         amount_rupiah=amount,
-        tiers=tuple(tiers),
-        prices=Prices(np.zeros(funds), np.zeros(funds), np.zeros((funds, districts))),
-        seconds=dict(clock.phases),
+        tiers=tiers,
+        prices=search.prices,
+        seconds=clock.phases,
     )
-    verify(problem, policy, result)
+    with clock.phase("verify"):
+        verify(problem, policy, result)
+    clock.report("done", value=tiers[0].value, bound=tiers[0].bound)
     return result
 
 
-def _fill_in_score_order(problem: AllocationProblem, scores: np.ndarray) -> Int32:
-    """First fit by score; funds that miss their minimum are closed and the fill repeated."""
-    funds = problem.funds
-    district = problem.district_of_village[problem.workers.village]
-    open_fund = np.ones(len(funds), dtype=np.bool_)
-    order = np.lexsort((problem.workers.months, -scores))
-    all_funds = np.arange(len(funds))
-    used = funds.heads_used
-    room_head = np.where(funds.head_count_cap == NONE, len(order), funds.head_count_cap - used.sum(axis=1))
-    room_district = np.where(
-        funds.district_cap[:, None] == NONE, len(order), funds.district_cap[:, None] - used
-    )
-    while True:
-        plan = np.full(len(problem.workers), NONE, dtype=np.int32)
-        money, head, by_district = funds.amount_rupiah.copy(), room_head.copy(), room_district.copy()
-        for worker in order:
-            here = np.array([worker])
-            cost = pair_cost_rupiah(problem, here, all_funds)
-            fits = open_fund & pair_accepted(problem, here, all_funds)
-            fits &= (cost <= money) & (head > 0) & (by_district[:, district[worker]] > 0)
-            choice = np.flatnonzero(fits)
-            if len(choice):
-                fund = choice[np.lexsort((funds.expiry_rank[choice], funds.kind[choice]))[0]]
-                plan[worker] = fund
-                money[fund] -= cost[fund]
-                head[fund] -= 1
-                by_district[fund, district[worker]] -= 1
-        taken = np.bincount(plan[plan >= 0], minlength=len(funds))
-        short = (funds.min_workers != NONE) & (taken > 0) & (taken + used.sum(axis=1) < funds.min_workers)
-        if not short.any():
-            return plan
-        open_fund &= ~short
+def _make_plan(market: Market, search: PriceSearch, clock: Clock, seed: int) -> Plan:
+    """Whole workers on arcs: rounded from the prices, filled, exchanged, minimums kept."""
+    cells = market.cells
+    unit = max(0.02, float(cells.score.mean()) / 50.0) if len(cells.score) else 1.0
+    total = int((np.diff(cells.arc_start)[cells.group]).sum())
+    if total <= 400_000:
+        options = gather_options(market, np.arange(cells.count), None, np.inf)
+    else:
+        options = gather_options(market, np.arange(cells.count), search.prices, (5.0 if total <= _MOST_ARCS else 0.5) * unit)
+    arcs = open_arcs(market, options, search.prices)
+    plan = Plan(cells, market.limits, market.room, arcs, market.limits.usable)
+    if not len(arcs.fund):
+        return plan
+    soft = open_arcs(market, options, search.soft)
+    weight = soft_weights(soft.price, soft.cell, cells.count, search.temperature)
+    rng = np.random.default_rng(seed)
+    stopped = _until(clock, 0.85)
+    round_flows(plan, search.asked, weight, rng, stopped)
+    clock.report("fill", value=plan.value())
+    fill_leftovers(plan, _never)
+    exchange_workers(plan, stopped)
+    meet_minimums(plan, stopped)
+    clock.report("exchange", value=plan.value())
+    exchange_workers(plan, stopped)
+    fill_leftovers(plan, _never)
+    return plan
+
+
+def _serve_later_tiers(problem: AllocationProblem, policy: Policy, plan: Plan, clock: Clock) -> None:
+    stopped = _until(clock, 0.9)
+    value = plan.value()
+    for number, tier in enumerate(policy.tiers):
+        if tier.name == "equity":
+            raise_poorest_district(plan, problem.districts, floor_for(policy, value, 0, number), stopped)
+        if tier.name == "apbd_saving":
+            shift_to_companies(plan, problem.funds.kind, problem.funds.expiry_rank, stopped)
+
+
+def _measure(
+    problem: AllocationProblem,
+    policy: Policy,
+    market: Market,
+    search: PriceSearch,
+    coverage_bound: int,
+    fund_of_worker: Int32,
+    amount: Int64,
+    scores: Int64,
+    exact: ExactOutcome | None,
+    clock: Clock,
+) -> tuple[TierResult, ...]:
+    """Value, bound and gap of every tier; exact bounds where the exact search got to."""
+    solved = {tier.name: tier for tier in exact.tiers} if exact is not None else {}
+    tiers: list[TierResult] = []
+    coverage = 0.0
+    for number, tier in enumerate(policy.tiers):
+        begin = clock.seconds
+        value = tier_value(tier.name, problem, policy, fund_of_worker, amount)
+        floor = floor_for(policy, coverage, 0, number)
+        seconds = 0.0
+        if tier.name in solved:
+            bound, seconds = solved[tier.name].bound, solved[tier.name].seconds
+        elif tier.name == "coverage":
+            bound, seconds = float(coverage_bound), sum(clock.phases.values())
+        elif tier.name == "equity":
+            bound = max(value, equity_bound(market))
+        elif tier.name == "apbd_saving":
+            bound = min(value, float(apbd_bound(market, search.prices, floor)))
+        elif tier.name == "stability":
+            bound = min(value, float(forced_changes(problem, _still_accepted(problem, market))))
+        else:
+            bound = min(value, float(cohesion_bound(problem, scores, floor)))
+        coverage = value if tier.name == "coverage" else coverage
+        gap = relative_gap(tier.name, value, bound)
+        proven = abs(value - bound) <= 1e-9 * max(1.0, abs(bound))
+        tiers.append(TierResult(tier.name, value, bound, gap, seconds + clock.seconds - begin, proven))
+    return tuple(tiers)
+
+
+def _still_accepted(problem: AllocationProblem, market: Market) -> Int64:
+    """Per worker (N) whether its current fund can still carry it at all."""
+    current = problem.workers.current_fund
+    answer = np.zeros(len(current), dtype=np.int64)
+    held = np.flatnonzero(current != NONE)
+    funds = current[held]
+    answer[held] = pair_accepted(problem, held, funds) & market.limits.usable[funds]
+    return answer
+
+
+def _floored(bound: float) -> int:
+    """An integer bound for an integer value, safe against rounding of the floating sum."""
+    return int(np.floor(bound * (1 + 1e-12) + 1e-6))
+
+
+def _until(clock: Clock, share: float) -> Callable[[], bool]:
+    """A question that says stop once a share of the time limit has passed."""
+    limit = share * (clock.seconds + clock.left_seconds)
+    return lambda: clock.was_cancelled or clock.seconds > limit
+
+
+def _never() -> bool:
+    return False

@@ -1,0 +1,145 @@
+"""Find good prices: a coarse sample first, then everything, then to temperature zero.
+
+The minimisers of the smooth bound move almost linearly with the temperature,
+so two of them predict the minimiser at zero: that extrapolation is worth more
+than many cold steps (docs/MODEL.md, "Prices").
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from optimizer.market import Float, Market, pool_prices, zero_prices
+from optimizer.prices import SmoothDual, cell_prices, exact_bound, gather_options
+from optimizer.problem import Int64
+from optimizer.progress import Clock
+from optimizer.result import Prices
+
+#: Workers in the coarse sample; problems up to twice this size skip it.
+_SAMPLE = 24_000
+
+#: Temperatures in units of the mean score / 50.
+_COARSE = (4.0, 1.5, 0.5)
+_FINE = (0.5, 0.2)
+_ALL = (4.0, 1.5, 0.5, 0.2)
+
+
+class PriceSearch:
+    """The best prices so far and the bound that they prove."""
+
+    def __init__(self, market: Market, clock: Clock) -> None:
+        self.market, self.clock = market, clock
+        self.prices = zero_prices(market.problem)
+        self.asked = np.zeros(0)
+        self.bound = np.inf
+        self.soft = self.prices
+        self.temperature = 0.2
+
+    def offer(self, prices: Prices) -> float:
+        """Evaluate prices exactly; keep them when they prove a better bound."""
+        prices = unify(self.market, prices)
+        asked = cell_prices(self.market, prices)
+        bound = exact_bound(self.market, prices, asked)
+        if bound < self.bound:
+            self.prices, self.asked, self.bound = prices, asked, bound
+            self.clock.report("prices", bound=bound)
+        return bound
+
+
+def find_prices(
+    market: Market, clock: Clock, seed: int, previous: Prices | None, deadline_seconds: float
+) -> PriceSearch:
+    """Search for prices until they have settled or ``deadline_seconds`` on the clock."""
+    search = PriceSearch(market, clock)
+    search.offer(zero_prices(market.problem))
+    cells = market.cells
+    unit = max(0.02, float(cells.score.mean()) / 50.0) if len(cells.score) else 1.0
+
+    def stopped() -> bool:
+        return clock.was_cancelled or clock.seconds > deadline_seconds
+
+    if not len(market.lane_pool) and not len(market.capped_fund):
+        return search
+    start = search.prices
+    warm = previous is not None and previous.fund.shape == search.prices.fund.shape
+    if warm and previous is not None:
+        search.offer(previous)
+        start = search.prices
+    margin = np.inf
+    temperatures = _ALL
+    workers = len(cells.score)
+    if not warm and workers > 2 * _SAMPLE:
+        rng = np.random.default_rng(seed)
+        sample = np.zeros(workers, dtype=np.bool_)
+        sample[rng.choice(workers, _SAMPLE, replace=False)] = True
+        chosen = np.unique(np.repeat(np.arange(cells.count), cells.size)[sample])
+        options = gather_options(market, chosen, None, np.inf)
+        if len(options.cells):
+            dual = SmoothDual(market, options, workers / _SAMPLE, sample)
+            start = _anneal(search, dual, start, _COARSE, 80, unit, stopped, last=_FINE[0])
+        margin, temperatures = 8.0 * unit, _FINE
+    elif warm:
+        margin, temperatures = 4.0 * unit, _FINE
+    every = np.arange(cells.count)
+    near = None if np.isinf(margin) else search.prices
+    options = gather_options(market, every, near, margin)
+    if len(options.cells) and not stopped():
+        dual = SmoothDual(market, options)
+        _anneal(search, dual, start, temperatures, 80, unit, stopped, last=None)
+    return search
+
+
+def _anneal(
+    search: PriceSearch,
+    dual: SmoothDual,
+    start: Prices,
+    temperatures: tuple[float, ...],
+    steps: int,
+    unit: float,
+    stopped: object,
+    last: float | None,
+) -> Prices:
+    """Descend at falling temperatures; each next start is extrapolated from the last two."""
+    assert callable(stopped)
+    path: list[tuple[float, Float]] = []
+    for number, temperature in enumerate(temperatures):
+        found = dual.descend(start, temperature * unit, 1.0, steps, stopped)
+        path.append((temperature, dual.pack(found)))
+        search.soft, search.temperature = found, temperature * unit
+        search.offer(found)
+        following = temperatures[number + 1] if number + 1 < len(temperatures) else last
+        start = found
+        if len(path) > 1:
+            zero = dual.unpack(_extrapolate(path, 0.0))
+            gained = search.offer(zero) <= search.bound
+            if following is not None and gained:
+                start = dual.unpack(_extrapolate(path, following))
+        if stopped():
+            break
+    return start
+
+
+def _extrapolate(path: list[tuple[float, Float]], temperature: float) -> Float:
+    (hot, first), (cold, second) = path[-2:]
+    return np.maximum(0.0, second + (second - first) * (cold - temperature) / (hot - cold))
+
+
+def unify(market: Market, prices: Prices) -> Prices:
+    """Valid prices for this market: none negative, one per pool, none where no cap can bind."""
+    fund = np.nan_to_num(np.maximum(0.0, prices.fund))
+    fund = pool_prices(market, fund)[market.pool_of_fund]
+    fund = np.where(market.limits.usable, fund, 0.0)
+    head = np.where(market.capped, np.nan_to_num(np.maximum(0.0, prices.head)), 0.0)
+    head = np.where(market.limits.head_room < (1 << 60), head, 0.0)
+    district = np.zeros(market.room_slot.shape)
+    if prices.district.shape == district.shape:
+        slotted = market.room_slot >= 0
+        district[slotted] = np.nan_to_num(np.maximum(0.0, prices.district[slotted]))
+    return Prices(fund, head, district)
+
+
+def soft_weights(price: Float, cell: Int64, count: int, temperature: float) -> Float:
+    """How much of a cell's flow each arc should carry at a temperature, up to a factor per cell."""
+    low = np.full(count, np.inf)
+    np.minimum.at(low, cell, price)
+    return np.asarray(np.exp(-(price - low[cell]) / temperature))

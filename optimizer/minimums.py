@@ -1,0 +1,85 @@
+"""Minimum numbers of workers: reach them, or leave the fund unused.
+
+Choosing which funds to open is the hard, combinatorial side of the problem.
+Small problems get it exact; here a fund that came out short is either topped
+up with workers it can carry (unfunded ones, or ones other funds give up) or
+closed and its workers offered to the others, whichever scores more.
+Heuristic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from optimizer.plan import Plan, accept_requests
+from optimizer.problem import Int64
+from optimizer.rounding import fill_leftovers
+
+
+def short_funds(plan: Plan) -> Int64:
+    """Funds that have taken workers, but fewer than their minimum."""
+    taken = plan.taken()
+    return np.flatnonzero((taken > 0) & (taken < plan.least))
+
+
+def meet_minimums(plan: Plan, stopped: Callable[[], bool]) -> None:
+    """Leave no fund short: afterwards every fund meets its minimum or is unused."""
+    while True:
+        short = short_funds(plan)
+        if not len(short):
+            return
+        missing = (plan.least[short] - plan.taken()[short]) / plan.least[short]
+        fund = int(short[np.argmin(missing)])
+        before = plan.snapshot()
+        _close(plan, fund)
+        if stopped():
+            continue
+        fill_leftovers(plan, stopped)
+        closed, value_closed = plan.snapshot(), plan.value()
+        plan.restore(before)
+        if not _top_up(plan, fund) or plan.value() <= value_closed:
+            plan.restore(closed)
+
+
+def _close(plan: Plan, fund: int) -> None:
+    rows = np.flatnonzero((plan.arcs.fund == fund) & (plan.flow > 0))
+    plan.add(rows, -plan.flow[rows])
+    plan.open_fund[fund] = False
+
+
+def _top_up(plan: Plan, fund: int) -> bool:
+    """Refill one fund to its minimum, from its own, unfunded and other funds' workers."""
+    arcs, cells = plan.arcs, plan.cells
+    mine = np.flatnonzero(arcs.fund == fund)
+    plan.add(mine, -plan.flow[mine])
+    need = int(plan.least[fund])
+    size = np.minimum(cells.size[arcs.cell[mine]], 4 * need)
+    arc = np.repeat(mine, size)
+    rank = np.arange(len(arc)) - np.repeat(np.cumsum(size) - size, size)
+    cell = arcs.cell[arc]
+    # The next unfunded bring their score; further down the cell others' workers would have to move.
+    position = cells.start[cell] + plan.funded[cell] + rank
+    unfunded = position < cells.start[cell + 1]
+    arc, cell, position = arc[unfunded], cell[unfunded], position[unfunded]
+    score = cells.score[position].astype(np.float64)
+    cost = arcs.cost[arc].astype(np.float64)
+    chosen = np.zeros(0, dtype=np.int64)
+    low, high = 0.0, float((score / np.maximum(cost, 1)).max(initial=0.0)) + 1e-12
+    for _ in range(30):
+        price = (low + high) / 2
+        order = np.argsort(-(score - price * cost), kind="stable")[: max(need, 1)]
+        if len(order) >= need and cost[order].sum() <= plan.money[fund]:
+            chosen, high = order, price
+        else:
+            low = price
+    if len(chosen) == 0:
+        order = np.argsort(cost, kind="stable")[:need]
+        if len(order) >= need and cost[order].sum() <= plan.money[fund]:
+            chosen = order
+    if len(chosen):
+        taken = accept_requests(plan, arc[chosen], cost[chosen])
+        plan.add(arc[chosen][taken], 1)
+        fill_leftovers(plan, lambda: False)
+    return int(plan.flow[mine].sum()) >= need

@@ -1,0 +1,173 @@
+"""A plan being made: whole workers on arcs of cell and fund, within every limit.
+
+A plan never holds more than the limits allow; minimums are looked after by
+``optimizer.minimums``. Inside a cell the highest scores go first, so a count
+per arc says everything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from optimizer.cells import Cells
+from optimizer.limits import UNLIMITED, Limits, expand
+from optimizer.market import Float, Market
+from optimizer.prices import Options
+from optimizer.problem import Bool, Int32, Int64
+from optimizer.result import Prices
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arcs:
+    """Pairs of cell and fund that a plan may use, by cell.
+
+    Cell ``c`` owns rows ``start[c]:start[c + 1]`` (K + 1 entries, all cells).
+    ``cost`` is rupiah per worker, ``slot`` a district cap or -1, ``price`` what
+    the fund asks per worker in score units.
+    """
+
+    start: Int64
+    cell: Int32
+    fund: Int32
+    cost: Int64
+    slot: Int32
+    price: Float
+
+
+def open_arcs(market: Market, options: Options, prices: Prices, surcharge: Float | None = None) -> Arcs:
+    """Spell out lanes: one arc per cell and fund among the options."""
+    cells = market.cells
+    fund_price = prices.fund if surcharge is None else prices.fund + surcharge
+    row = np.repeat(options.cells, np.diff(options.start))
+    # Each lane as the funds of its pools.
+    pool, lane_end = options.lane_pool, options.lane_start
+    members = np.diff(market.pool_start)[pool]
+    _, member = expand(market.pool_start[pool], members)
+    lane_fund = market.pool_fund[member]
+    lane_fund_start = np.concatenate([[0], np.cumsum(members)])[lane_end]
+    is_lane = options.lane >= 0
+    length, begin = np.ones(len(row), dtype=np.int64), np.zeros(len(row), dtype=np.int64)
+    length[is_lane] = np.diff(lane_fund_start)[options.lane[is_lane]]
+    begin[is_lane] = lane_fund_start[options.lane[is_lane]]
+    owner, member = expand(begin, length)
+    fund = options.fund[owner].astype(np.int64)
+    of_lane = is_lane[owner]
+    fund[of_lane] = lane_fund[member[of_lane]]
+    cell = row[owner]
+    cost = cells.cost[cell, market.fund_class[fund]]
+    slot = options.slot[owner]
+    district = np.where(slot >= 0, prices.district[fund, cells.district[cell]], 0.0)
+    return Arcs(
+        start=np.searchsorted(cell, np.arange(cells.count + 1)),
+        cell=cell.astype(np.int32),
+        fund=fund.astype(np.int32),
+        cost=cost,
+        slot=slot.astype(np.int32),
+        price=cost * fund_price[fund] + prices.head[fund] + district,
+    )
+
+
+class Plan:
+    """Counts per arc and what every limit has left. Mutable; one solve owns it."""
+
+    def __init__(self, cells: Cells, limits: Limits, room: Int64, arcs: Arcs, open_fund: Bool) -> None:
+        self.cells, self.arcs = cells, arcs
+        self.flow = np.zeros(len(arcs.fund), dtype=np.int64)
+        self.funded = np.zeros(cells.count, dtype=np.int64)
+        self.open_fund = open_fund.copy()
+        self.money = limits.amount_rupiah.copy()
+        self.heads = limits.head_room.copy()
+        self.room = np.append(room, UNLIMITED)
+        self.least = limits.least
+
+    def add(self, arc: Int64, count: Int64 | int) -> None:
+        """Put workers on arcs (negative: take them off); indices may repeat."""
+        arcs = self.arcs
+        counts = np.broadcast_to(np.asarray(count, dtype=np.int64), arc.shape)
+        np.add.at(self.flow, arc, counts)
+        np.add.at(self.funded, arcs.cell[arc], counts)
+        np.subtract.at(self.money, arcs.fund[arc], counts * arcs.cost[arc])
+        np.subtract.at(self.heads, arcs.fund[arc], counts)
+        np.subtract.at(self.room, arcs.slot[arc], counts)
+        self.room[-1] = UNLIMITED
+
+    def snapshot(self) -> tuple[Int64 | Bool, ...]:
+        """A copy of everything that moves, for ``restore``."""
+        return tuple(part.copy() for part in self._state())
+
+    def restore(self, saved: tuple[Int64 | Bool, ...]) -> None:
+        """Go back to a snapshot."""
+        for part, old in zip(self._state(), saved, strict=True):
+            part[:] = old
+
+    def _state(self) -> tuple[Int64 | Bool, ...]:
+        return (self.flow, self.funded, self.money, self.heads, self.room, self.open_fund)
+
+    def taken(self) -> Int64:
+        """Workers per fund (F)."""
+        return np.bincount(self.arcs.fund, weights=self.flow, minlength=len(self.money)).astype(np.int64)
+
+    def fits(self, arc: Int64) -> Bool:
+        """Whether one more worker fits on each arc, taken alone."""
+        arcs = self.arcs
+        fund = arcs.fund[arc]
+        return np.asarray(
+            self.open_fund[fund]
+            & (arcs.cost[arc] <= self.money[fund])
+            & (self.heads[fund] > 0)
+            & (self.room[arcs.slot[arc]] > 0)
+        )
+
+    def value(self) -> int:
+        """The coverage score."""
+        cells = self.cells
+        first = cells.start[:-1]
+        return int((cells.score_sum[first + self.funded] - cells.score_sum[first]).sum())
+
+    def next_score(self) -> Int64:
+        """The best unfunded score of each cell (K); 0 when all are funded."""
+        at = self.cells.start[:-1] + self.funded
+        padded = np.append(self.cells.score, 0)
+        return np.where(at < self.cells.start[1:], padded[at], 0).astype(np.int64)
+
+    def last_score(self) -> Int64:
+        """The lowest funded score of each cell (K); a huge number when none is."""
+        at = self.cells.start[:-1] + self.funded - 1
+        return np.where(self.funded > 0, self.cells.score[at], 1 << 40).astype(np.int64)
+
+
+def accept_requests(plan: Plan, arc: Int64, order: Float) -> Bool:
+    """Which single-worker requests a plan can take together, best ``order`` (low) first.
+
+    Every limit admits a prefix of its requests, so what is accepted fits.
+    """
+    arcs = plan.arcs
+    allowed = plan.fits(arc)
+    slot = arcs.slot[arc]
+    tied = np.flatnonzero(allowed & (slot >= 0))
+    if len(tied):
+        by_slot = tied[np.lexsort((order[tied], slot[tied]))]
+        rank = _rank_in_runs(slot[by_slot])
+        allowed[by_slot[rank >= plan.room[slot[by_slot]]]] = False
+    rows = np.flatnonzero(allowed)
+    if not len(rows):
+        return allowed
+    fund = arcs.fund[arc[rows]]
+    by_fund = rows[np.lexsort((order[rows], fund))]
+    fund = arcs.fund[arc[by_fund]]
+    cost = arcs.cost[arc[by_fund]]
+    total = np.cumsum(cost)
+    first = np.flatnonzero(np.diff(fund, prepend=-1))
+    length = np.diff(np.append(first, len(fund)))
+    spent = total - np.repeat(total[first] - cost[first], length)
+    rank = np.arange(len(fund)) - np.repeat(first, length)
+    fits = (spent <= plan.money[fund]) & (rank < plan.heads[fund])
+    allowed[by_fund[~fits]] = False
+    return allowed
+
+
+def _rank_in_runs(values: Int32) -> Int64:
+    first = np.flatnonzero(np.diff(values, prepend=-2))
+    return np.arange(len(values)) - np.repeat(first, np.diff(np.append(first, len(values))))

@@ -1,0 +1,99 @@
+"""From prices to whole workers: requests, refusals, and what is left over.
+
+Every cell wants its workers whose score exceeds the cell's price. They ask
+funds that are (nearly) the cheapest for them, in proportion to the soft flows;
+a fund takes what fits and refuses the rest, who ask again elsewhere. Then
+leftover money goes to whoever adds most. This part is heuristic; the bound
+says how far it can be from the best.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from optimizer.limits import expand
+from optimizer.market import Float
+from optimizer.plan import Plan, accept_requests
+from optimizer.problem import Int64
+
+
+def round_flows(
+    plan: Plan, asked: Float, weight: Float, rng: np.random.Generator, stopped: Callable[[], bool], rounds: int = 60
+) -> None:
+    """Place the workers that their cell's price accepts.
+
+    ``asked`` (K) is the price of each cell; ``weight`` per arc is how much of
+    its cell's flow should go there.
+    """
+    cells, arcs = plan.cells, plan.arcs
+    wanted = _wanted(plan, asked)
+    for _ in range(rounds):
+        cell, _ = expand(cells.start[:-1], np.maximum(0, wanted - plan.funded))
+        if not len(cell) or stopped():
+            return
+        open_weight = np.where(plan.fits(np.arange(len(arcs.fund))), weight, 0.0)
+        total = np.concatenate([[0.0], np.cumsum(open_weight)])
+        low, high = total[arcs.start[cell]], total[arcs.start[cell + 1]]
+        alive = high > low
+        cell, low, high = cell[alive], low[alive], high[alive]
+        if not len(cell):
+            return
+        # Stratified draws: workers of one cell spread over its funds evenly.
+        first = np.flatnonzero(np.diff(cell, prepend=-1))
+        length = np.diff(np.append(first, len(cell)))
+        place = (np.arange(len(cell)) - np.repeat(first, length) + rng.random(len(cell))) / np.repeat(length, length)
+        arc = np.searchsorted(total, low + place * (high - low) * (1 - 1e-12), side="right") - 1
+        # Refusing someone costs its margin, unless other funds are open to it.
+        choice = open_weight[arc] / (high - low)
+        rank = plan.funded[cell] + np.arange(len(cell)) - np.repeat(first, length)
+        margin = cells.score[cells.start[cell] + rank] - asked[cell]
+        order = -margin * (choice + 0.1)
+        taken = accept_requests(plan, arc, order)
+        if not taken.any():
+            # Prefixes blocked by one large request: let small ones try before giving up.
+            taken = accept_requests(plan, arc, arcs.cost[arc].astype(np.float64))
+            if not taken.any():
+                return
+        plan.add(arc[taken], 1)
+
+
+def fill_leftovers(plan: Plan, stopped: Callable[[], bool], asked: Float | None = None) -> None:
+    """Give leftover money to unfunded workers until nobody fits.
+
+    Each round every cell's best unfunded worker asks the fund that asks least of
+    it among those with room; funds take the best first.
+    """
+    arcs = plan.arcs
+    while not stopped():
+        score = plan.next_score()
+        candidate = np.flatnonzero(plan.fits(np.arange(len(arcs.fund))) & (score[arcs.cell] > 0))
+        if not len(candidate):
+            return
+        cell = arcs.cell[candidate]
+        margin = score[cell] - arcs.price[candidate]
+        best = candidate[_best_per_cell(cell, margin)]
+        order = -(score[arcs.cell[best]] - arcs.price[best]) if asked is not None else arcs.cost[best] / score[arcs.cell[best]]
+        taken = accept_requests(plan, best, order.astype(np.float64))
+        if not taken.any():
+            taken = np.zeros(len(best), dtype=np.bool_)
+            taken[np.argmin(order)] = True
+        plan.add(best[taken], 1)
+
+
+def _best_per_cell(cell: Int64, margin: Float) -> Int64:
+    """Row of the largest margin of each run of equal cells."""
+    first = np.flatnonzero(np.diff(cell, prepend=-1))
+    top = np.maximum.reduceat(margin, first)
+    hit = np.flatnonzero(margin == np.repeat(top, np.diff(np.append(first, len(cell)))))
+    _, kept = np.unique(cell[hit], return_index=True)
+    return hit[kept]
+
+
+def _wanted(plan: Plan, asked: Float) -> Int64:
+    cells = plan.cells
+    score, start = cells.score, cells.start
+    above = (score > np.repeat(asked, cells.size)).astype(np.int64)
+    total = np.concatenate([[0], np.cumsum(above)])
+    return np.asarray(total[start[1:]] - total[start[:-1]])
