@@ -223,7 +223,7 @@ def _read_tariffs(path: Path | None) -> TariffTable:
 
 def _tell_faults(error: MatchFilesError) -> list[str]:
     rows = "1 wrong row" if error.rows == 1 else f"{error.rows:,} wrong rows"
-    more = f" The first {len(error.faults)}:" if error.rows > len(error.faults) else ""
+    more = f" The first {error.named_rows}:" if error.rows > error.named_rows else ""
     return [f"{rows}; nothing was written.{more}", *(str(fault) for fault in error.faults)]
 
 

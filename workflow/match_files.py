@@ -102,11 +102,12 @@ class FileFault:
 
 
 class MatchFilesError(ValueError):
-    """Input files are wrong. ``rows`` counts every wrong row, ``faults`` names at most a hundred."""
+    """Input files are wrong. ``rows`` counts every wrong row; ``faults`` are those of the first hundred."""
 
     def __init__(self, faults: Sequence[FileFault], rows: int) -> None:
-        self.faults = tuple(faults[:NAMED_FAULTS])
+        self.faults = tuple(faults)
         self.rows = rows
+        self.named_rows = min(rows, NAMED_FAULTS)
         super().__init__(f"{rows} wrong row(s)")
 
 
@@ -116,7 +117,6 @@ class FaultList:
 
     faults: list[FileFault] = field(default_factory=list)
     rows: int = 0
-    _named: int = 0
 
     def add_row(self, faults: Sequence[FileFault]) -> None:
         """Record the faults of one row."""

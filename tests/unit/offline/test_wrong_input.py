@@ -178,8 +178,7 @@ def test_ten_thousand_wrong_rows_are_all_counted_and_the_first_hundred_named(off
     outcome = offline.allocate([WORKER.replace("w1", "good"), *rows], [fund_with(amount_rupiah="0")])
     refused(outcome, "10,001 wrong rows; nothing was written. The first 100:")
     named = {line.split(",")[0] for line in outcome.stderr.splitlines() if line.startswith("workers.csv row")}
-    assert len(named) <= 100
-    assert "workers.csv row 3" in named and "workers.csv row 2" not in named
+    assert named == {f"workers.csv row {number}" for number in range(3, 103)}
 
 
 def test_faults_of_both_files_are_told_together(offline: Offline) -> None:
@@ -211,6 +210,9 @@ def test_rows_are_counted_as_in_a_spreadsheet_when_a_cell_holds_a_line_end(offli
 
 def test_an_identifier_is_never_repeated_in_a_message(offline: Offline) -> None:
     secret = "6402051708900001"
+    outcome = offline.allocate([worker_with(worker_id=secret + "\x07")])
+    refused(outcome, "row 2, worker_id")
+    assert secret not in outcome.stderr
     outcome = offline.allocate([worker_with(worker_id=secret), worker_with(worker_id=secret)])
     refused(outcome, "row 3, worker_id: the same identifier as in row 2")
     assert secret not in outcome.stderr
