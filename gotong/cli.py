@@ -59,7 +59,7 @@ def _load_match_command(name: str) -> Any:
 
 def make_app() -> typer.Typer:
     """The command line with all its commands."""
-    from gotong import data_commands, process_commands
+    from gotong import data_commands, officer_commands, process_commands
 
     app = typer.Typer(
         name="gotong",
@@ -75,6 +75,7 @@ def make_app() -> typer.Typer:
     app.callback()(_show_version)
     process_commands.register(app)
     data_commands.register(app)
+    officer_commands.register(app)
     return app
 
 
@@ -125,7 +126,8 @@ def _explain(error: Exception) -> None:
         reason = str(error.orig).strip().splitlines()[0] if error.orig else "no reason given"
         _fail(f"the database does not answer: {reason}", FAILED)
     if isinstance(error, ProgrammingError) and "does not exist" in str(error.orig):
-        _fail("the database's schema is not current; run: gotong migrate", FAILED)
+        reason = str(error.orig).strip().splitlines()[0]
+        _fail(f"the database's schema is not that of this version ({reason}); run: gotong migrate", FAILED)
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         _fail("the connection to the database was lost", FAILED)
     raise error

@@ -1,0 +1,123 @@
+"""Commands of the finance officer: enrolment, expiry, resuming after a halt."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from gotong.settings import Settings
+
+_PANEL = "Officer"
+_PROBLEMS_SHOWN = 100
+
+Officer = Annotated[str, typer.Option(help="Who does this; it stands in the audit record.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    enrol = typer.Typer(
+        help="Enrolment files for the social-security agency, and its answers.", no_args_is_help=True
+    )
+    enrol.command("export")(export)
+    enrol.command("import")(import_answer)
+    app.add_typer(enrol, name="enrol", rich_help_panel=_PANEL)
+    app.command("expire", rich_help_panel=_PANEL)(expire)
+    app.command("resume", rich_help_panel=_PANEL)(resume)
+
+
+def export(
+    fund: Annotated[str, typer.Argument(help="The fund whose approved workers are to be enrolled.")],
+    officer: Officer,
+    out: Annotated[Path, typer.Option(help="Folder for the files.", file_okay=False)] = Path(),
+) -> None:
+    """Write the fund's approved, unsent lines as CSV and XLSX with a control total.
+
+    The files hold NIKs and names: keep them only as long as the agency needs them.
+    """
+    from gotong.attach import open_context
+    from workflow.enrol import NothingToEnrolError, export_enrolment
+
+    with _database() as (settings, engine):
+        try:
+            files = export_enrolment(engine, open_context(settings).vault, fund, officer, out, _now())
+        except NothingToEnrolError as error:
+            _stop(str(error), 1)
+        except LookupError as error:
+            _stop(str(error), 2)
+    typer.echo(f"{files.lines} lines, control total Rp {files.total_rupiah}")
+    typer.echo(f"{files.csv_path}\n{files.xlsx_path}")
+
+
+def import_answer(
+    answer: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The agency's .csv or .xlsx.")],
+    officer: Officer,
+) -> None:
+    """Reconcile the agency's answer line by line. A wrong row stops the whole file; twice is harmless."""
+    from workflow.import_files import FileUnreadableError, read_table
+    from workflow.reconcile import AnswerUnreadableError, parse_answers, reconcile_answers
+
+    try:
+        lines = parse_answers(read_table(answer))
+    except FileUnreadableError as error:
+        _stop(f"{answer}: {error}", 2)
+    except AnswerUnreadableError as error:
+        for problem in error.problems[:_PROBLEMS_SHOWN]:
+            typer.echo(f"gotong: {problem}", err=True)
+        _stop(str(error), 2)
+    with _database() as (_, engine):
+        outcome = reconcile_answers(engine, lines, officer, _now())
+    for name, count in sorted(outcome.outcomes.items()):
+        typer.echo(f"{count:>8} {name}")
+
+
+def expire() -> None:
+    """Expire what funds whose window has ended have not spent; the schedule does this every day."""
+    from workflow.expire import expire_funds
+
+    with _database() as (_, engine):
+        codes = expire_funds(engine, _now())
+    typer.echo(f"{len(codes)} fund(s) expired{': ' if codes else ''}{', '.join(codes)}")
+
+
+def resume(
+    regency: Annotated[str, typer.Argument(help="Code of a regency that an audit breach has halted.")],
+    officer: Officer,
+) -> None:
+    """Let a halted regency allocate again, once the audit is clean."""
+    from workflow.halt import resume_regency
+
+    with _database() as (_, engine):
+        try:
+            findings = resume_regency(engine, regency, officer, _now())
+        except LookupError as error:
+            _stop(str(error), 2)
+    if findings:
+        _stop(f"the audit still has {len(findings)} finding(s); see: gotong audit", 1)
+    typer.echo(f"{regency} allocates again")
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+def _stop(message: str, code: int) -> NoReturn:
+    typer.echo(f"gotong: {message}", err=True)
+    raise typer.Exit(code)
+
+
+@contextmanager
+def _database() -> Iterator[tuple[Settings, Engine]]:
+    from gotong.attach import open_database
+    from gotong.settings import load_settings
+
+    settings = load_settings()
+    with open_database(settings) as engine:
+        yield settings, engine
