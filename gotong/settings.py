@@ -20,8 +20,9 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 PREFIX: Final = "GOTONG_"
 #: Names with these beginnings belong to the tests and to the supervisor, not to a person.
 _OTHER_PREFIXES: Final = ("GOTONG_TEST_", "GOTONG_BENCH_", "GOTONG_INTERNAL_", "GOTONG_FAIL")
-_MAKE_KEY = "make one with: openssl rand -base64 32"
+_MAKE_KEY = "make one with: openssl rand -hex 32"
 LOCAL_KEY_FILE: Final = "master.key"
+_HEX_KEY = re.compile("[0-9A-Fa-f]{64}")
 _BROKER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})")
 
 
@@ -38,7 +39,7 @@ class Settings(BaseSettings):
     kafka_brokers: str | None = Field(None, description="host:port,host:port; unset: embedded")
     data_dir: Path = Field(Path(".gotong"), description="folder of the embedded parts, logs and local key")
     master_key: SecretStr | None = Field(
-        None, description="base64 keys of 32 bytes, newest first, comma-separated"
+        None, description="keys of 32 bytes, hex or base64, newest first, comma-separated"
     )
     master_key_file: Path | None = Field(None, description="file that holds what GOTONG_MASTER_KEY would")
     regencies: Annotated[tuple[str, ...], NoDecode] = Field(("64.02",), description="codes, comma-separated")
@@ -211,11 +212,14 @@ def load_master_keys(settings: Settings, *, local_key_allowed: bool | None = Non
 
 
 def parse_master_keys(text: str) -> list[bytes]:
-    """Keys from base64, newest first; the message of the ``ValueError`` never repeats the text."""
+    """Keys from base64 or 64 hex digits, newest first; the ``ValueError`` never repeats the text."""
     from models.vault import decode_master_keys
 
     try:
-        keys = decode_master_keys(text)
+        keys = [
+            bytes.fromhex(part) if _HEX_KEY.fullmatch(part) else decode_master_keys(part)[0]
+            for part in (each.strip() for each in text.split(","))
+        ]
     except ValueError as error:
         raise ValueError(f"{error}; {_MAKE_KEY}") from None
     if any(len(set(key)) < 8 for key in keys):

@@ -19,6 +19,8 @@ from babel.support import NullTranslations, Translations
 Language = Literal["id", "en"]
 LANGUAGES: Final[tuple[Language, ...]] = ("id", "en")
 _MILLION = 1_000_000
+#: Indonesia's own names of its zones; other languages' data only know an offset.
+_ZONES: Final = {"Asia/Jakarta": "WIB", "Asia/Makassar": "WITA", "Asia/Jayapura": "WIT"}
 
 
 @cache
@@ -79,9 +81,9 @@ class Words:
 
     def moment(self, value: dt.datetime) -> str:
         """``23 Nov 2026 15.04.05 WITA``, in the regency's own time."""
-        return str(
-            format_datetime(value, "d MMM y HH.mm.ss z", tzinfo=ZoneInfo(self.timezone), locale=self.language)
-        )
+        pattern = "d MMM y HH.mm.ss" if self.language == "id" else "d MMM y HH:mm:ss"
+        local = format_datetime(value, pattern, tzinfo=ZoneInfo(self.timezone), locale=self.language)
+        return f"{local} {_ZONES.get(self.timezone, self.timezone)}"
 
     def gap(self, gap: float) -> str:
         """The gap in plain words' number: rounded up, so that the promise holds (0.000251 gives 0.03 %)."""
