@@ -30,7 +30,9 @@ class TierResult:
 
     ``value`` is reached, ``bound`` is proven to be unbeatable given the
     earlier tiers' values and tolerances, ``gap`` is the relative distance
-    (0.0003 = 0.03 %), ``proven`` says that value meets bound.
+    (0.0003 = 0.03 %). ``proven`` says that the bound is the tier's optimum and
+    that the value meets it, but for what the policy's tolerances let later
+    tiers give up.
     """
 
     name: str

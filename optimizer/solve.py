@@ -174,6 +174,9 @@ def _measure(
         coverage = value if tier.name == "coverage" else coverage
         gap = relative_gap(tier.name, value, bound)
         proven = abs(value - bound) <= 1e-9 * max(1.0, abs(bound))
+        if tier.name in solved:
+            # Solved to the proof; a distance that remains is what later tiers were allowed to take.
+            proven = solved[tier.name].value == solved[tier.name].bound
         tiers.append(TierResult(tier.name, value, bound, gap, seconds + clock.seconds - begin, proven))
     return tuple(tiers)
 
