@@ -115,7 +115,7 @@ class EmbeddedPostgres:
     def version() -> str:
         """The version of the installed server, e.g. `18.4`."""
         told = subprocess.run(
-            [str(_binaries() / "postgres"), "--version"], capture_output=True, text=True, check=True
+            [str(binaries_folder() / "postgres"), "--version"], capture_output=True, text=True, check=True
         )
         return told.stdout.split()[-1]
 
@@ -200,7 +200,7 @@ class EmbeddedPostgres:
         settings["unix_socket_directories"] = str(self._socket_folder)
         settings["listen_addresses"] = "" if self._tcp_port is None else "127.0.0.1"
         settings["port"] = str(self._port)
-        server = [str(_binaries() / "postgres"), "-D", str(self.data_folder)]
+        server = [str(binaries_folder() / "postgres"), "-D", str(self.data_folder)]
         for name, value in settings.items():
             server += ["-c", f"{name}={value}"]
         with self.log_file.open("wb") as log:
@@ -306,7 +306,7 @@ def _url(socket_folder: Path, port: int, database: str) -> str:
     return f"postgresql+psycopg://{APPLICATION_ROLE}@/{database}?host={socket_folder}{suffix}"
 
 
-def _binaries() -> Path:
+def binaries_folder() -> Path:
     """The folder of the newest PostgreSQL in the wheel, found without importing the package.
 
     Its import warns about XDG_RUNTIME_DIR and prepares the life-cycle that is not used here.
@@ -323,7 +323,7 @@ def _binaries() -> Path:
 
 
 def _major_version() -> int:
-    return int(_binaries().parent.name.removeprefix("pginstall"))
+    return int(binaries_folder().parent.name.removeprefix("pginstall"))
 
 
 def _lock_folder(folder: Path) -> IO[str]:
@@ -373,7 +373,7 @@ def _as_user(user: pwd.struct_passwd | None, folder: Path, command: list[str]) -
             "start as an ordinary user, or set GOTONG_DATABASE_URL to a server of your own"
         )
     prefix = [setpriv, f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
-    if _is_private(folder) or _is_private(_binaries()):
+    if _is_private(folder) or _is_private(binaries_folder()):
         prefix += ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
         # initdb asks access(2) about its programs, which without this bit ignores capabilities.
         prefix += ["--securebits=+no_setuid_fixup"]
@@ -394,7 +394,7 @@ def _initialise(data_folder: Path, user: pwd.struct_passwd | None) -> None:
     if user is not None:
         os.chown(fresh, user.pw_uid, user.pw_gid)
     initdb = [
-        str(_binaries() / "initdb"),
+        str(binaries_folder() / "initdb"),
         f"--pgdata={fresh}",
         f"--username={_SUPERUSER}",
         "--auth-local=trust",  # Who may come in is decided by the socket folder's permissions.

@@ -54,14 +54,24 @@ def kafka(_kafka_session: str | None) -> Iterator[str]:
 @pytest.fixture
 def own_kafka() -> Iterator[NativeKafka]:
     """An Apache Kafka of the test's own, to kill and restart."""
+    _skip_without_apache_kafka()
+    with NativeKafka() as broker:
+        yield broker
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests marked `kafka` start an Apache Kafka of their own; without Java they are skipped, never in CI."""
+    if item.get_closest_marker("kafka"):
+        _skip_without_apache_kafka()
+
+
+def _skip_without_apache_kafka() -> None:
     try:
         fetch_kafka()
     except KafkaUnavailableError as error:
         if os.environ.get("CI") == "true":
             raise
         pytest.skip(f"needs Apache Kafka: {error}")
-    with NativeKafka() as broker:
-        yield broker
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -119,10 +120,14 @@ def fetch_kafka() -> Path:
 
 
 class NativeKafka:
-    """One Apache Kafka node, from `start` to `stop`. Its log is kept over `kill` and `restart`."""
+    """One Apache Kafka node, from `start` to `stop`. Its log is kept over `kill` and `restart`.
 
-    def __init__(self, folder: Path | None = None) -> None:
+    `properties` override the server properties above, save for addresses and folders.
+    """
+
+    def __init__(self, folder: Path | None = None, *, properties: Mapping[str, str] | None = None) -> None:
         self._given_folder = folder
+        self._properties = dict(properties or {})
         self._folder: Path | None = None
         self._port = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -139,8 +144,11 @@ class NativeKafka:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._port, controller_port = _free_ports(2)
         properties = self._folder / "server.properties"
+        # Of a name given twice, the later one counts.
+        overrides = "".join(f"{name}={value}\n" for name, value in self._properties.items())
         properties.write_text(
             _SERVER_PROPERTIES.format(folder=self._folder, port=self._port, controller_port=controller_port)
+            + overrides
         )
         formatter = [
             "kafka.tools.StorageTool",
