@@ -47,14 +47,9 @@ from workflow.validate import WorkerReport, validate_workers
 
 _ATTEMPTS: Final = 3
 
-# A cached plan would assume ten events and join a thousand in nested loops; and the rows wanted are in
-# memory, a few among many, so an index finds them faster than the default costs make PostgreSQL believe.
-_PLAN_FOR_THIS_BATCH = text(
-    """
-    SELECT set_config('plan_cache_mode', 'force_custom_plan', true),
-           set_config('random_page_cost', '1.1', true)
-    """
-)
+# The rows wanted are a few among many and in memory: an index finds them sooner than the default
+# costs make PostgreSQL believe.
+_PREFER_INDEXES = text("SET LOCAL random_page_cost = 1.1")
 
 _SERVED_REGENCIES = text("SELECT code FROM regency")
 
@@ -144,6 +139,7 @@ _REGISTER = text(
         SELECT old_regency FROM decided WHERE outcome = 'updated'
     )
     SELECT event_key, outcome, describes, need_id, old_regency FROM decided
+    WHERE outcome <> 'registered' OR describes
     """
 )
 
@@ -277,7 +273,7 @@ def _store_within(connection: Connection, context: IntakeContext, entries: Seque
         else:
             fresh.append((entry, entry.checked))
     if fresh:
-        connection.execute(_PLAN_FOR_THIS_BATCH)
+        _plan_for_this_batch(connection)
         known = _read_known_events(connection, fresh)
         served = set(connection.execute(_SERVED_REGENCIES).scalars())
         for part in _split_rounds(fresh):
@@ -285,6 +281,18 @@ def _store_within(connection: Connection, context: IntakeContext, entries: Seque
     record_dead_letters(
         connection, context.vault, [entry.refusal for entry in entries if entry.refusal is not None]
     )
+
+
+def _plan_for_this_batch(connection: Connection) -> None:
+    """Have every batch planned for its own size.
+
+    The plan of a prepared statement would assume arrays of ten and join a thousand events in nested
+    loops. (``plan_cache_mode`` is no way out: foreign keys would be planned again for every row.)
+    """
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    driver.prepare_threshold = None
+    connection.execute(_PREFER_INDEXES)
 
 
 def _read_known_events(connection: Connection, fresh: _Fresh) -> dict[uuid.UUID, bytes]:
@@ -348,24 +356,24 @@ def _register(
     reports = sorted([report for _, report in fresh], key=lambda report: report.nik_hash)
     who, what = _write_worker_columns(reports), _write_event_columns(reports)
     connection.execute(_LOCK_WORKERS, who)
+    # A new need of a worker whose description stands is the rule, and is not reported back.
     decided = {row.event_key: row for row in connection.execute(_REGISTER, {**who, **what})}
-    described = [
-        report
-        for report in reports
-        if decided[report.event_key].describes
-        and decided[report.event_key].outcome != "overlaps_several_needs"
-    ]
-    if described:
-        connection.execute(_DESCRIBE_WORKERS, _write_worker_columns(described))
+    described: list[WorkerReport] = []
     for entry, report in fresh:
-        decision = decided[report.event_key]
-        if decision.outcome == "overlaps_several_needs":
-            _refuse(entry, report, decision.outcome, "the months span several needs of this worker")
+        decision = decided.get(report.event_key)
+        entry.outcome = "registered" if decision is None else decision.outcome
+        if entry.outcome == "overlaps_several_needs":
+            _refuse(entry, report, entry.outcome, "the months span several needs of this worker")
             continue
-        entry.outcome = decision.outcome
         known[report.event_key] = report.content_hash
+        if decision is None:
+            continue
+        if decision.describes:
+            described.append(report)
         if entry.outcome == "updated" and decision.old_regency != RegionTable.regency_of(report.village):
             _release_line(connection, decision, context.now())
+    if described:
+        connection.execute(_DESCRIBE_WORKERS, _write_worker_columns(described))
 
 
 def _release_line(connection: Connection, decision: Row[Any], now: dt.datetime) -> None:
