@@ -47,9 +47,12 @@ class PriceSearch:
 
 
 def find_prices(
-    market: Market, clock: Clock, seed: int, previous: Prices | None, deadline_seconds: float
+    market: Market, clock: Clock, seed: int, previous: Prices | None, deadline_seconds: float, stand: bool = False
 ) -> PriceSearch:
-    """Search for prices until they have settled or ``deadline_seconds`` on the clock."""
+    """Search for prices until they have settled or ``deadline_seconds`` on the clock.
+
+    ``stand`` takes ``previous`` prices as they are: only their bound is computed.
+    """
     search = PriceSearch(market, clock)
     search.offer(zero_prices(market.problem))
     cells = market.cells
@@ -65,6 +68,8 @@ def find_prices(
     if warm and previous is not None:
         search.offer(previous)
         start = search.prices
+        if stand:
+            return search
     margin = np.inf
     temperatures = _ALL
     workers = len(cells.score)

@@ -36,10 +36,8 @@ class Arcs:
     price: Float
 
 
-def open_arcs(market: Market, options: Options, prices: Prices, surcharge: Float | None = None) -> Arcs:
+def open_arcs(market: Market, options: Options, prices: Prices) -> Arcs:
     """Spell out lanes: one arc per cell and fund among the options."""
-    cells = market.cells
-    fund_price = prices.fund if surcharge is None else prices.fund + surcharge
     row = np.repeat(options.cells, np.diff(options.start))
     # Each lane as the funds of its pools.
     pool, lane_end = options.lane_pool, options.lane_start
@@ -56,16 +54,23 @@ def open_arcs(market: Market, options: Options, prices: Prices, surcharge: Float
     of_lane = is_lane[owner]
     fund[of_lane] = lane_fund[member[of_lane]]
     cell = row[owner]
+    return make_arcs(market, cell, fund, prices)
+
+
+def make_arcs(market: Market, cell: Int64 | Int32, fund: Int64 | Int32, prices: Prices) -> Arcs:
+    """Arcs from pairs of cell (ascending) and fund."""
+    cells = market.cells
+    district = cells.district[cell]
     cost = cells.cost[cell, market.fund_class[fund]]
-    slot = options.slot[owner]
-    district = np.where(slot >= 0, prices.district[fund, cells.district[cell]], 0.0)
+    slot = market.room_slot[fund, district]
+    in_district = np.where(slot >= 0, prices.district[fund, district], 0.0)
     return Arcs(
         start=np.searchsorted(cell, np.arange(cells.count + 1)),
         cell=cell.astype(np.int32),
         fund=fund.astype(np.int32),
         cost=cost,
         slot=slot.astype(np.int32),
-        price=cost * fund_price[fund] + prices.head[fund] + district,
+        price=cost * prices.fund[fund] + prices.head[fund] + in_district,
     )
 
 

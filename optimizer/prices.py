@@ -73,7 +73,8 @@ def cell_prices(market: Market, prices: Prices, surcharge: Float | None = None) 
 def exact_bound(market: Market, prices: Prices, asked: Float) -> float:
     """The proven upper bound on coverage at ``prices``; ``asked`` (K) from ``cell_prices``."""
     cells = market.cells
-    taken = accepted_count(market, asked)
+    above = np.concatenate([[0], np.cumsum(cells.score > np.repeat(asked, cells.size))])
+    taken = above[cells.start[1:]] - above[cells.start[:-1]]
     first, last = cells.start[:-1], cells.start[:-1] + taken
     surplus = (cells.score_sum[last] - cells.score_sum[first]) - np.where(taken > 0, asked, 0.0) * taken
     return capacity_value(market, prices) + float(surplus.sum())
@@ -89,17 +90,6 @@ def capacity_value(market: Market, prices: Prices) -> float:
         + prices.head @ head.astype(np.float64)
         + (prices.district[slotted] * limits.district_room[slotted]).sum()
     )
-
-
-def accepted_count(market: Market, asked: Float) -> Int64:
-    """How many workers of each cell (K) score above what is asked."""
-    cells = market.cells
-    top = int(cells.score.max(initial=0))
-    # Scores fall inside a cell, so cell * (top + 2) + (top - score) rises over all workers.
-    key = np.repeat(np.arange(cells.count) * (top + 2), cells.size) + (top - cells.score)
-    level = np.clip(np.floor(np.minimum(asked, top + 1.0)), -1, top + 1).astype(np.int64)
-    wanted = np.arange(cells.count) * (top + 2) + (top - level)
-    return np.clip(np.searchsorted(key, wanted, side="left"), cells.start[:-1], cells.start[1:]) - cells.start[:-1]
 
 
 def gather_options(

@@ -49,12 +49,14 @@ class Prices:
 
     ``fund`` (F) is score per rupiah, ``head`` (F) score per worker under the
     head-count cap, ``district`` (F x D) score per worker under the district
-    cap. All are >= 0.
+    cap. All are >= 0. ``gap`` is the coverage gap of the run that found them:
+    a warm start that comes as near does not search again.
     """
 
     fund: npt.NDArray[np.float64]
     head: npt.NDArray[np.float64]
     district: npt.NDArray[np.float64]
+    gap: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from optimizer.cells import Cells
 from optimizer.limits import expand
 from optimizer.market import Float
 from optimizer.plan import Plan, accept_requests
@@ -28,7 +29,7 @@ def round_flows(
     its cell's flow should go there.
     """
     cells, arcs = plan.cells, plan.arcs
-    wanted = _wanted(plan, asked)
+    wanted = wanted_workers(plan.cells, asked)
     for _ in range(rounds):
         cell, _ = expand(cells.start[:-1], np.maximum(0, wanted - plan.funded))
         if not len(cell) or stopped():
@@ -59,26 +60,24 @@ def round_flows(
         plan.add(arc[taken], 1)
 
 
-def fill_leftovers(plan: Plan, stopped: Callable[[], bool], asked: Float | None = None) -> None:
+def fill_leftovers(plan: Plan, stopped: Callable[[], bool]) -> None:
     """Give leftover money to unfunded workers until nobody fits.
 
     Each round every cell's best unfunded worker asks the fund that asks least of
-    it among those with room; funds take the best first.
+    it among those with room; funds take the largest margins first.
     """
     arcs = plan.arcs
+    candidate = np.arange(len(arcs.fund))
     while not stopped():
+        # Room only shrinks here, so an arc that does not fit now never will.
         score = plan.next_score()
-        candidate = np.flatnonzero(plan.fits(np.arange(len(arcs.fund))) & (score[arcs.cell] > 0))
+        candidate = candidate[plan.fits(candidate) & (score[arcs.cell[candidate]] > 0)]
         if not len(candidate):
             return
         cell = arcs.cell[candidate]
-        margin = score[cell] - arcs.price[candidate]
-        best = candidate[_best_per_cell(cell, margin)]
-        order = -(score[arcs.cell[best]] - arcs.price[best]) if asked is not None else arcs.cost[best] / score[arcs.cell[best]]
-        taken = accept_requests(plan, best, order.astype(np.float64))
-        if not taken.any():
-            taken = np.zeros(len(best), dtype=np.bool_)
-            taken[np.argmin(order)] = True
+        best = candidate[_best_per_cell(cell, score[cell] - arcs.price[candidate])]
+        order = arcs.price[best] - score[arcs.cell[best]]
+        taken = accept_requests(plan, best, order)
         plan.add(best[taken], 1)
 
 
@@ -91,9 +90,7 @@ def _best_per_cell(cell: Int64, margin: Float) -> Int64:
     return hit[kept]
 
 
-def _wanted(plan: Plan, asked: Float) -> Int64:
-    cells = plan.cells
-    score, start = cells.score, cells.start
-    above = (score > np.repeat(asked, cells.size)).astype(np.int64)
-    total = np.concatenate([[0], np.cumsum(above)])
-    return np.asarray(total[start[1:]] - total[start[:-1]])
+def wanted_workers(cells: Cells, asked: Float) -> Int64:
+    """How many workers of each cell (K) score above what is asked of it."""
+    above = np.concatenate([[0], np.cumsum(cells.score > np.repeat(asked, cells.size))])
+    return np.asarray(above[cells.start[1:]] - above[cells.start[:-1]])

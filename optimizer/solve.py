@@ -8,6 +8,7 @@ name the workers, verify. Small problems go on to an exact search.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -33,6 +34,7 @@ from optimizer.policy import Policy
 from optimizer.prices import gather_options
 from optimizer.problem import NONE, AllocationProblem, Int32, Int64
 from optimizer.progress import Clock, Progress
+from optimizer.replan import resume_plan
 from optimizer.result import AllocationResult, Prices, Status, TierResult
 from optimizer.rounding import fill_leftovers, round_flows
 from optimizer.rules import pair_accepted, pair_cost_rupiah
@@ -67,12 +69,17 @@ def solve(
         cells = build_cells(problem, scores)
         limits = find_limits(problem, cells)
         market = build_market(problem, cells, limits, limits.usable)
-    with clock.phase("prices"):
-        search = find_prices(market, clock, seed, previous, 0.5 * time_limit_seconds)
-    with clock.phase("rounding"):
-        plan = _make_plan(market, search, clock, seed)
-    with clock.phase("tiers"):
-        _serve_later_tiers(problem, policy, plan, clock)
+    warm = _replan(problem, policy, market, previous, clock, seed)
+    if warm is not None:
+        search, plan = warm
+    else:
+        with clock.phase("prices"):
+            search = find_prices(market, clock, seed, previous, 0.5 * time_limit_seconds)
+        with clock.phase("rounding"):
+            plan = _make_plan(market, search, clock, seed)
+        with clock.phase("tiers"):
+            _serve_later_tiers(problem, policy, plan, clock)
+    with clock.phase("naming"):
         fund_of_worker = assign_workers(problem, plan)
     coverage_bound = _floored(min(search.bound, float(scores.sum())))
     exact = None
@@ -91,7 +98,7 @@ def solve(
         fund_of_worker=fund_of_worker,
         amount_rupiah=amount,
         tiers=tiers,
-        prices=search.prices,
+        prices=replace(search.prices, gap=tiers[0].gap),
         seconds=clock.phases,
     )
     with clock.phase("verify"):
@@ -100,10 +107,41 @@ def solve(
     return result
 
 
+def _replan(
+    problem: AllocationProblem, policy: Policy, market: Market, previous: Prices | None, clock: Clock, seed: int
+) -> tuple[PriceSearch, Plan] | None:
+    """The warm path: standing prices and proposals; ``None`` when it does not come near enough."""
+    if previous is None or previous.fund.shape != (len(problem.funds),) or not len(problem.workers):
+        return None
+    if not (problem.workers.current_fund != NONE).any():
+        return None
+    with clock.phase("replan"):
+        search = find_prices(market, clock, seed, previous, 0.0, stand=True)
+        unit = _score_unit(market)
+        plan = resume_plan(problem, market, search, 3.0 * unit)
+        weight = soft_weights(plan.arcs.price, plan.arcs.cell, market.cells.count, 0.2 * unit)
+        stopped = _until(clock, 0.5)
+        round_flows(plan, search.asked, weight, np.random.default_rng(seed), stopped)
+        fill_leftovers(plan, _never)
+        exchange_workers(plan, stopped, rounds=40)
+        meet_minimums(plan, stopped)
+        fill_leftovers(plan, _never)
+        _serve_later_tiers(problem, policy, plan, clock)
+    gap = (search.bound - plan.value()) / max(1.0, search.bound)
+    usual = 0.0004 + 0.12 * len(problem.funds) / len(problem.workers)
+    return (search, plan) if gap <= max(usual, previous.gap) + 0.0003 else None
+
+
+def _score_unit(market: Market) -> float:
+    """The mean score over 50: temperatures and margins scale with it."""
+    score = market.cells.score
+    return max(0.02, float(score.mean()) / 50.0) if len(score) else 1.0
+
+
 def _make_plan(market: Market, search: PriceSearch, clock: Clock, seed: int) -> Plan:
     """Whole workers on arcs: rounded from the prices, filled, exchanged, minimums kept."""
     cells = market.cells
-    unit = max(0.02, float(cells.score.mean()) / 50.0) if len(cells.score) else 1.0
+    unit = _score_unit(market)
     total = int((np.diff(cells.arc_start)[cells.group]).sum())
     if total <= 400_000:
         options = gather_options(market, np.arange(cells.count), None, np.inf)
