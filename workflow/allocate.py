@@ -26,6 +26,7 @@ from models.tariff import TariffTable
 from optimizer.policy import Policy
 from optimizer.result import AllocationResult, Prices, Status
 from optimizer.verify import verify
+from workflow.match_reasons import BINDING, REASONS, MatchReasons, find_reasons
 from workflow.outbox import enqueue_event
 from workflow.propose import PlanOutdatedError, ProposeOutcome, close_run, propose
 from workflow.request import raise_signal
@@ -75,18 +76,21 @@ def allocate_regency(
             previous = _read_prices(connection, snapshot)
         result = solver(snapshot.problem, policy, previous=previous, time_limit_seconds=time_limit_seconds)
         verify(snapshot.problem, policy, result)
+        found = find_reasons(snapshot.problem, policy, result)
         with engine.begin() as connection:
             moment = now()
             moved = propose(
                 connection,
                 snapshot,
                 result,
-                _unfunded_reasons(snapshot, result),
+                _unfunded_reasons(result, found),
                 run_id=run_id,
                 generation=generation,
                 now=moment,
             )
-            close_run(connection, run_id, result.status.value, _run_figures(snapshot, result, moved), moment)
+            figures = _run_figures(snapshot, result, moved)
+            figures["marginal_values"] = _marginal_values(snapshot, found)
+            close_run(connection, run_id, result.status.value, figures, moment)
             _announce(connection, snapshot, result, moved, run_id, generation, policy)
             _answer_request(connection, regency, request_number, moment)
     except (PlanOutdatedError, OperationalError) as error:
@@ -274,6 +278,20 @@ def _read_prices(connection: Connection, snapshot: Snapshot) -> Prices | None:
     return prices
 
 
-def _unfunded_reasons(snapshot: Snapshot, result: AllocationResult) -> list[str]:
+def _unfunded_reasons(result: AllocationResult, found: MatchReasons) -> list[str]:
     """One reason code per need, empty for funded ones."""
-    return ["" if fund >= 0 else "outbid" for fund in result.fund_of_worker.tolist()]
+    codes = found.reason.tolist()
+    return [
+        "" if fund >= 0 else REASONS[code]
+        for fund, code in zip(result.fund_of_worker.tolist(), codes, strict=True)
+    ]
+
+
+def _marginal_values(snapshot: Snapshot, found: MatchReasons) -> dict[str, dict[str, object]]:
+    """Per fund what a further Rp 1,000,000 would gain in score, and what keeps it from covering more."""
+    return {
+        code: {"score_per_million_rupiah": value, "binds": BINDING[binds]}
+        for code, value, binds in zip(
+            snapshot.fund_codes, found.score_per_million_rupiah.tolist(), found.binds.tolist(), strict=True
+        )
+    }
