@@ -24,6 +24,8 @@ from workflow.solver import Solver
 
 #: Fetches (of at most 1 MiB per partition) that may wait before a partition is held back.
 _QUEUED_FETCHES = 8
+#: Few messages, each of weight: no need for two transactions at once.
+_ONE_LANE = {topics.PLEDGE_CHANGED, topics.BUDGET_CHANGED, topics.ALLOCATION_REQUESTED}
 #: Long retries while the database is away must not cost the group membership.
 _LONGEST_POLL_PAUSE_SECONDS = 86_400.0
 
@@ -103,25 +105,35 @@ def _add_agent(
         log_id=log_id,
         stopping=stopping,
         acknowledge=lambda fetched: consumer().mark_done(fetched),
+        lanes=1 if topic in _ONE_LANE else settings.intake_lanes,
     )
-    batcher: Batcher[FetchedRecords] = Batcher(
-        processor.process,
-        limits=BatchLimits(messages=settings.batch_messages, size_bytes=settings.batch_bytes),
-        count=lambda fetched: len(fetched.records),
-        weigh=lambda fetched: fetched.size_bytes,
-        is_current=lambda fetched: fetched.generation == app.consumer_generation_id,
-    )
+    lanes: list[Batcher[FetchedRecords]] = [
+        Batcher(
+            processor.process,
+            limits=BatchLimits(messages=settings.batch_messages, size_bytes=settings.batch_bytes),
+            count=lambda fetched: len(fetched.records),
+            weigh=lambda fetched: fetched.size_bytes,
+            is_current=lambda fetched: fetched.generation == app.consumer_generation_id,
+        )
+        for _ in range(processor.lanes)
+    ]
+
+    async def wait_idle() -> None:
+        for lane in lanes:
+            await lane.wait_idle()
 
     async def take(stream: Any) -> None:
-        consumer().in_flight[topic] = batcher.wait_idle
+        consumer().in_flight[topic] = wait_idle
         async for fetched in stream:
-            await batcher.put(fetched)
+            await lanes[fetched.tp.partition % len(lanes)].put(fetched)
 
     app.agent(app.topic(topic, value_type=bytes, maxsize=_QUEUED_FETCHES), name=f"take-{topic}")(take)
 
     async def run_batches() -> None:
         try:
-            await batcher.run()
+            async with asyncio.TaskGroup() as group:
+                for lane in lanes:
+                    group.create_task(lane.run())
         finally:
             processor.close()
 

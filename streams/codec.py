@@ -14,11 +14,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import datetime as dt
 import re
-import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
@@ -41,16 +40,17 @@ _SPEC_VERSION: Final = "1.0"
 _JSON_TYPE: Final = re.compile(r"[a-z0-9.+-]+/(?:[a-z0-9.+-]+\+)?json", re.IGNORECASE)
 # PostgreSQL text holds every character but this one.
 _ESCAPED_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_REQUIRED: Final = ("specversion", "id", "source", "type")
+_PLAIN_JSON: Final = ("application/json", "")
 
 
-@dataclass(frozen=True, slots=True)
 class _RefusedError(Exception):
     """Why an event cannot be read; never leaves this module."""
 
-    reason: str
-    detail: str
-    event_key: uuid.UUID | None = None
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
 
 
 def decode(message: InboundMessage) -> list[EventEnvelope | Refusal]:
@@ -61,7 +61,7 @@ def decode(message: InboundMessage) -> list[EventEnvelope | Refusal]:
     try:
         return _decode(message)
     except _RefusedError as refused:
-        return [Refusal(message, refused.reason, refused.detail, 0, refused.event_key)]
+        return [Refusal(message, refused.reason, refused.detail)]
     except Exception as error:  # noqa: BLE001 - a decoder that dies would block its partition
         return [Refusal(message, "internal_error", f"the message cannot be read ({type(error).__name__})")]
 
@@ -92,16 +92,16 @@ def _decode(message: InboundMessage) -> list[EventEnvelope | Refusal]:
     return [_read_binary(message, content_type)]
 
 
-def _read_binary(message: InboundMessage, content_type: str) -> EventEnvelope:
+def _read_binary(message: InboundMessage, content_type: str) -> EventEnvelope | Refusal:
     headers = message.headers
     attributes = {
         name: _text(headers[f"ce_{name}"], name)
         for name in ("specversion", "id", "source", "type", "time")
         if f"ce_{name}" in headers
     }
-    event_key = _check_attributes(message, attributes)
     try:
-        if content_type and not _JSON_TYPE.fullmatch(content_type):
+        _check_attributes(message, attributes)
+        if content_type not in _PLAIN_JSON and not _JSON_TYPE.fullmatch(content_type):
             raise _RefusedError(
                 "not_a_cloud_event", f"data is {content_type[:80]}, expected application/json"
             )
@@ -109,7 +109,7 @@ def _read_binary(message: InboundMessage, content_type: str) -> EventEnvelope:
         _parse(message.value)
         return _envelope(message, attributes, message.value, 0)
     except _RefusedError as refused:
-        raise _RefusedError(refused.reason, refused.detail, event_key) from None
+        return _refuse(message, attributes, refused, 0)
 
 
 def _read_batch(message: InboundMessage, parsed: Any) -> list[EventEnvelope | Refusal]:
@@ -125,23 +125,30 @@ def _read_batch(message: InboundMessage, parsed: Any) -> list[EventEnvelope | Re
 
 
 def _read_structured(message: InboundMessage, item: Any, position: int) -> EventEnvelope | Refusal:
-    event_key: uuid.UUID | None = None
     try:
         if not isinstance(item, dict):
             raise _RefusedError("not_a_cloud_event", "an event is a JSON object")
-        event_key = _check_attributes(message, item)
+        _check_attributes(message, item)
         return _envelope(message, item, _data_of(item), position)
     except _RefusedError as refused:
-        key = refused.event_key or event_key
-        return Refusal(message, refused.reason, refused.detail, position, key, message.carries_batch)
+        return _refuse(message, item, refused, position)
+
+
+def _refuse(message: InboundMessage, attributes: Any, refused: _RefusedError, position: int) -> Refusal:
+    """The refusal of one event, with its key where its source and id can be read."""
+    key = None
+    if isinstance(attributes, dict):
+        source, event_id = attributes.get("source"), attributes.get("id")
+        if isinstance(source, str) and isinstance(event_id, str) and source and event_id:
+            with contextlib.suppress(UnicodeEncodeError):
+                key = derive_event_key(source, event_id)
+    return Refusal(message, refused.reason, refused.detail, position, key, message.carries_batch)
 
 
 def _data_of(item: Mapping[str, Any]) -> bytes:
     if item.get("data") is not None:
         content_type = item.get("datacontenttype") or "application/json"
-        if not isinstance(content_type, str) or not _JSON_TYPE.fullmatch(
-            content_type.partition(";")[0].strip()
-        ):
+        if content_type != "application/json" and not _is_json(content_type):
             raise _RefusedError("not_a_cloud_event", "datacontenttype is not a JSON type")
         return _write(item["data"])
     encoded = item.get("data_base64")
@@ -155,34 +162,25 @@ def _data_of(item: Mapping[str, Any]) -> bytes:
     return data
 
 
-def _check_attributes(message: InboundMessage, attributes: Mapping[str, Any]) -> uuid.UUID:
-    """Refuse missing or impossible attributes; the event's key if they hold."""
-    for name in ("specversion", "id", "source", "type"):
+def _check_attributes(message: InboundMessage, attributes: Mapping[str, Any]) -> None:
+    """Refuse missing or impossible attributes."""
+    for name in _REQUIRED:
         value = attributes.get(name)
         if value is None or value == "":
             raise _RefusedError("not_a_cloud_event", f"attribute {name} is missing")
-        if not isinstance(value, str) or len(value) > MAX_ATTRIBUTE_CHARACTERS or _CONTROL.search(value):
+        if not isinstance(value, str) or len(value) > MAX_ATTRIBUTE_CHARACTERS or not value.isprintable():
             raise _RefusedError(
                 "not_a_cloud_event",
                 f"attribute {name} must be text of at most {MAX_ATTRIBUTE_CHARACTERS} printable characters",
             )
-    event_key = derive_event_key(attributes["source"], attributes["id"])
     if attributes["specversion"] != _SPEC_VERSION:
-        raise _RefusedError(
-            "not_a_cloud_event", f"CloudEvents {_SPEC_VERSION} is read, not this version", event_key
-        )
-    _check_type(message.topic, attributes["type"], event_key)
-    return event_key
-
-
-def _check_type(topic: str, event_type: str, event_key: uuid.UUID) -> None:
+        raise _RefusedError("not_a_cloud_event", f"only CloudEvents {_SPEC_VERSION} is read")
+    topic, event_type = message.topic, attributes["type"]
     if event_type == topic or topic not in EVENT_TYPES:
         return
     if event_type.rpartition(".v")[0] == topic.rpartition(".v")[0]:
-        raise _RefusedError(
-            "wrong_schema_version", f"this version of the event is not read, only {topic}", event_key
-        )
-    raise _RefusedError("unknown_type", f"the topic carries {topic} only", event_key)
+        raise _RefusedError("wrong_schema_version", f"of this event only {topic} is read")
+    raise _RefusedError("unknown_type", f"the topic carries {topic} only")
 
 
 def _envelope(
@@ -222,6 +220,12 @@ def _parse(value: bytes) -> Any:
         except UnicodeDecodeError as error:
             raise _RefusedError("invalid_utf8", f"byte {error.start} is not UTF-8") from None
         raise _RefusedError("malformed_json", "the value is not JSON") from None
+
+
+def _is_json(content_type: Any) -> bool:
+    return isinstance(content_type, str) and bool(
+        _JSON_TYPE.fullmatch(content_type.partition(";")[0].strip())
+    )
 
 
 def _write(data: Any) -> bytes:

@@ -51,7 +51,9 @@ def read_messages(log_id: str, batch: Iterable[FetchedRecords]) -> list[InboundM
 class BatchProcessor:
     """Takes batches of one agent through its workflow step.
 
-    ``acknowledge`` is called for each part of the batch after its transaction committed.
+    ``acknowledge`` is called for each part of the batch after its transaction committed. Up to ``lanes``
+    batches, of different partitions, may be processed at once: while one waits for PostgreSQL, the other
+    is decoded and checked.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class BatchProcessor:
         log_id: str,
         stopping: asyncio.Event,
         acknowledge: Callable[[FetchedRecords], object],
+        lanes: int = 1,
     ) -> None:
         self._name = name
         self._step = step
@@ -70,7 +73,8 @@ class BatchProcessor:
         self._log_id = log_id
         self._stopping = stopping
         self._acknowledge = acknowledge
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+        self.lanes = lanes
+        self._executor = ThreadPoolExecutor(max_workers=lanes, thread_name_prefix=name)
 
     async def process(self, batch: Sequence[FetchedRecords]) -> None:
         """Do the batch and acknowledge it. Raises only ``asyncio.CancelledError``."""

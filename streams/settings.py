@@ -27,6 +27,8 @@ class StreamSettings:
     replication_factor: int = 1
     largest_message_bytes: int = 8 * 1024 * 1024
 
+    #: Transactions under way at once per process, each with its own partitions.
+    intake_lanes: int = 2
     batch_messages: int = 4_000
     batch_bytes: int = 2 * 1024 * 1024
     retry_first_seconds: float = 0.1
