@@ -155,7 +155,9 @@ def decode_base64(text: str) -> bytes:
     """Bytes of an event's field. Raises :class:`UndecryptableError` when it is not base64."""
     try:
         # What base64.urlsafe_b64decode does, in a quarter of its time.
-        return binascii.a2b_base64(text.encode().translate(_FROM_URLSAFE) + b"=" * (-len(text) % 4))
+        return binascii.a2b_base64(
+            text.encode().translate(_FROM_URLSAFE) + b"=" * (-len(text) % 4), strict_mode=True
+        )
     except ValueError:
         raise UndecryptableError("not base64") from None
 

@@ -38,7 +38,8 @@ _LARGEST_COPY_BYTES: Final = 900_000
 _REPLAY_ROWS: Final = 200
 _SHOWN_CHARACTERS: Final = 4_000
 
-_LONG_NUMBER = re.compile(r"\d(?:[ .-]?\d){7,}")
+# From eleven digits on: NIK, NPWP, telephone numbers; a village code has ten.
+_LONG_NUMBER = re.compile(r"\d(?:[ .-]?\d){10,}")
 _PERSONAL_FIELD = re.compile(r'("[^"]*(?:nik|nam[ae]|ktp)[^"]*"\s*:\s*)"(?:[^"\\]|\\.)*"', re.IGNORECASE)
 
 
