@@ -259,6 +259,7 @@ def test_the_order_of_tiers_and_what_coverage_counts_come_from_the_policy(offlin
     funds = [fund_with(amount_rupiah=str(12 * 16_800))]
     plain = matched(offline.allocate(rows, funds))
     assert set(plain.paid) == {"s0", "s1", "s2"}
+    assert plain.report["coverage"]["worker_months"] == 3
     outcome = offline.allocate(rows, funds, "--policy", str(policy))
     assert outcome.code == 0 and set(outcome.paid) == {"long"}
     report = outcome.report
@@ -266,4 +267,3 @@ def test_the_order_of_tiers_and_what_coverage_counts_come_from_the_policy(offlin
     assert report["policy"]["name"] == "months first"
     # Both views stand in every report, whatever the policy counts.
     assert report["coverage"]["score"] == 50 and report["coverage"]["score_worker_months"] == 600
-    assert plain.report["coverage"]["worker_months"] == 3
