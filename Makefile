@@ -13,6 +13,8 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+# Quiet: setuptools warns that folders of templates and tables could be imported.
+INSTALL_OURS := PYTHONWARNINGS=ignore $(PIP) install --quiet --no-deps --no-build-isolation --editable .
 PYTEST := $(BIN)/python -m pytest
 
 # The stamps say which lock the environment holds, so a second make installs nothing.
@@ -82,11 +84,11 @@ $(BIN)/python:
 $(RUNTIME): requirements.lock pyproject.toml | $(BIN)/python
 	@echo "Installing what running needs ..."
 	@$(PIP) install --quiet --no-compile --require-hashes --requirement requirements.lock
-	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@$(INSTALL_OURS)
 	@touch $@
 
 $(DEV): requirements-dev.lock pyproject.toml | $(BIN)/python
 	@echo "Installing what developing needs ..."
 	@$(PIP) install --quiet --no-compile --require-hashes --requirement requirements-dev.lock
-	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@$(INSTALL_OURS)
 	@touch $(RUNTIME) $@
