@@ -262,6 +262,7 @@ def _write_prices(path: Path, prices: Prices) -> None:
         path,
         fund=prices.fund,
         head=prices.head,
+        gap=np.float64(prices.gap),
         district_shape=np.array(prices.district.shape, dtype=np.int64),
         district_at=where,
         district=prices.district.ravel()[where],
@@ -273,7 +274,7 @@ def _read_prices(path: Path) -> Prices:
     with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
         district = np.zeros(tuple(stored["district_shape"]), dtype=np.float64)
         district.ravel()[stored["district_at"]] = stored["district"]
-        return Prices(fund=stored["fund"], head=stored["head"], district=district)
+        return Prices(stored["fund"], stored["head"], district, gap=float(stored["gap"]))
 
 
 # ---------------------------------------------------------------- the directory

@@ -149,7 +149,8 @@ def carry_prices(
     What ``before`` did not know begins at price 0.
     """
     fund_at, district_at = (_positions(old, new) for old, new in zip(before, now, strict=True))
-    return Prices(
+    return replace(
+        prices,
         fund=np.append(prices.fund, 0.0)[fund_at],
         head=np.append(prices.head, 0.0)[fund_at],
         district=np.pad(prices.district, ((0, 1), (0, 1)))[np.ix_(fund_at, district_at)],

@@ -94,7 +94,9 @@ def test_explain_tells_the_reason_in_both_languages(run: Outcome, offline: Offli
     assert "Kalah prioritas: fishers" in ask("third", "--language", "id")
     assert "late: Rp 5 left, cost Rp 201,600" in ask("third")
     # Villages that Gotong carries are named.
-    assert "No fund that serves village Saliki (64.02.05.2001) accepts the occupation driver." in ask("driver")
+    assert "No fund that serves village Saliki (64.02.05.2001) accepts the occupation driver." in ask(
+        "driver"
+    )
 
 
 def test_explain_knows_only_workers_of_the_run(run: Outcome, offline: Offline) -> None:

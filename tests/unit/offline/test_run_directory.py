@@ -19,10 +19,11 @@ import pytest
 import gotong.offline_match
 import optimizer.solve
 from optimizer.problem import AllocationProblem
-from optimizer.result import AllocationResult
+from optimizer.result import AllocationResult, Prices
 from tests.unit.offline.conftest import Offline, recheck
 from tests.unit.offline.test_wrong_input import fund_with, worker_with
 from workflow.match_run import RunError, read_prices, read_run
+from workflow.match_solve import carry_prices
 
 FILES = {
     "allocations.csv",
@@ -226,3 +227,26 @@ def test_the_report_is_strict_json(offline: Offline) -> None:
         raise AssertionError(f"{token} is no JSON")
 
     json.loads((offline.out / "report.json").read_text(encoding="utf-8"), parse_constant=refuse)
+
+
+def test_prices_are_carried_by_the_names_of_funds_and_districts() -> None:
+    prices = Prices(
+        fund=np.array([1.0, 2.0]), head=np.array([3.0, 4.0]), district=np.array([[5.0], [6.0]]), gap=0.01
+    )
+    carried = carry_prices(prices, (("a", "b"), ("d1",)), (("new", "b", "a"), ("d2", "d1")))
+    assert carried.fund.tolist() == [0.0, 2.0, 1.0]
+    assert carried.head.tolist() == [0.0, 4.0, 3.0]
+    assert carried.district.tolist() == [[0.0, 0.0], [0.0, 6.0], [0.0, 5.0]]
+    assert carried.gap == 0.01
+
+
+def test_the_prices_of_a_run_are_kept(offline: Offline) -> None:
+    outcome = two_needs(offline)
+    stored = read_prices(outcome.out)
+    assert stored is not None
+    prices, places = stored
+    run = read_run(outcome.out)
+    assert places == (("f1", "f2"), ("64.02.05",)) == run.names.places
+    for name in ("fund", "head", "district"):
+        assert np.array_equal(getattr(prices, name), getattr(run.result.prices, name))
+    assert prices.gap == run.result.prices.gap
