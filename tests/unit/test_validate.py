@@ -140,7 +140,7 @@ BAD_WORKERS: dict[str, tuple[EventEnvelope, str, str]] = {
     "a month that is none": (
         worker(start_month="2026-13"),
         "schema_violation",
-        "start_month: String should match pattern '^20\\d{2}-(0[1-9]|1[0-2])$'",
+        "start_month: String should match pattern '^20[0-9]{2}-(0[1-9]|1[0-2])$'",
     ),
     "a start long ago": (
         worker(start_month="2025-10"),
