@@ -47,9 +47,10 @@ class StreamSettings:
     intake_in_flight_bytes: int = 3 * 1024 * 1024
 
     schedule_interval_seconds: float = 0.1
-    settle_seconds: float = 0.3
-    shortest_interval_seconds: float = 1.0
-    longest_wait_seconds: float = 5.0
+    settle_seconds: float = 0.2
+    shortest_interval_seconds: float = 0.5
+    #: Under a steady stream it never gets quiet, so this is what a change waits: keep it under a second.
+    longest_wait_seconds: float = 0.8
     purge_interval_seconds: float = 60.0
     outbox_kept_seconds: float = 7 * 86_400.0
     solver_time_limit_seconds: float = 20.0

@@ -16,10 +16,11 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy
 from sqlalchemy import text
 
 from benchmarks.intake.events import BULK, SINGLE, fill_topics
@@ -31,6 +32,8 @@ from models.migrate import migrate
 from tests.stack.kafka import NativeKafka, delete_topics
 from tests.stack.postgres import DatabaseServer
 from workflow.load_regions import load_regions
+
+Samples = list[tuple[float, int]]
 
 CONTENDERS = {
     "a": ("empty", SINGLE, 1, "an empty Faust agent, single events"),
@@ -79,11 +82,22 @@ def run_contender(name: str, brokers: str, server: DatabaseServer, template: str
         answers = [json.loads(process.communicate(timeout=600)[0].splitlines()[-1]) for process in running]
     finally:
         server.drop(url)
-    taken = [answer for answer in answers if answer["events"]]
-    if sum(answer["events"] for answer in taken) != events:
+    if sum(samples[-1][1] for samples in answers if samples) != events:
         raise RuntimeError(f"{name}: not every event was counted once: {answers}")
-    seconds: float = max(answer["end"] for answer in taken) - min(answer["begin"] for answer in taken)
-    return events / seconds
+    if not all(answers):
+        raise RuntimeError(f"{name}: a process got nothing to do; take more events")
+    return rate_together(answers)
+
+
+def rate_together(answers: Sequence[Samples]) -> float:
+    """Events per second while all processes were at work, by each one's (moment, events so far)."""
+    begin, end = max(samples[0][0] for samples in answers), min(samples[-1][0] for samples in answers)
+    return sum(_events_at(samples, end) - _events_at(samples, begin) for samples in answers) / (end - begin)
+
+
+def _events_at(samples: Samples, moment: float) -> float:
+    moments, counts = zip(*samples, strict=True)
+    return float(numpy.interp(moment, moments, counts))
 
 
 def _wait_for_rows(url: str, events: int) -> None:

@@ -24,6 +24,7 @@ from streams.worker import run_worker
 WAITING_NEEDS = 10_000
 EVENTS_PER_SECOND = 200
 _WARM_UP_SECONDS = 5.0
+_MONTHLY_RUPIAH = 16_800
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,9 @@ class Latency:
 def measure_latency(brokers: str, database_url: str, seconds: float) -> Latency:
     """Send at ``EVENTS_PER_SECOND`` for ``seconds`` to a worker whose regency has 10,000 waiting needs.
 
-    The waiting needs are open: a fund accepts them but has no money left for most; every run matches them
-    all anew. The measured events have the highest priority, so each is funded by the run that sees it.
+    The fund has money for about half of the waiting needs (12 months each, lower priority); every run
+    matches all of them anew. The measured events (3 months, highest priority) take its money from them,
+    so each is funded by the run that sees it.
     """
     settings = {
         "database_url": database_url,
@@ -56,9 +58,10 @@ def measure_latency(brokers: str, database_url: str, seconds: float) -> Latency:
     producer = Producer({"bootstrap.servers": brokers, "linger.ms": 0, "log_level": 0})
     vault = Vault(MASTER_KEY)
     try:
-        _send_pledge(producer)
+        total = int(seconds * EVENTS_PER_SECOND)
+        _send_pledge(producer, total)
         for number in range(WAITING_NEEDS):
-            data = event_data(number, vault, priority=1 + number % 50)
+            data = event_data(number, vault, priority=1 + number % 50, months=12)
             producer.produce(
                 EVENT_TYPE,
                 json.dumps(data).encode(),
@@ -70,7 +73,6 @@ def measure_latency(brokers: str, database_url: str, seconds: float) -> Latency:
         _wait(engine, "SELECT count(*) FROM coverage_need", WAITING_NEEDS)
         _wait(engine, "SELECT count(*) FROM proposal WHERE state = 'proposed'", 1)
         time.sleep(_WARM_UP_SECONDS)
-        total = int(seconds * EVENTS_PER_SECOND)
         first = 1_000_000
         prepared = [event_data(first + number, vault, priority=100) for number in range(total)]
         sent: dict[str, float] = {}
@@ -114,7 +116,7 @@ def measure_latency(brokers: str, database_url: str, seconds: float) -> Latency:
     return Latency(len(delays), centiles[49], centiles[98], delays[-1], runs)
 
 
-def _send_pledge(producer: Producer) -> None:
+def _send_pledge(producer: Producer, measured: int) -> None:
     pledge = PledgeChanged.model_validate(
         {
             "fund_id": "csr-bench",
@@ -123,7 +125,7 @@ def _send_pledge(producer: Producer) -> None:
             "name": "Komitmen",
             "funder": "PT Contoh",
             "npwp": "013000666091000",
-            "amount_rupiah": 2_000_000_000,
+            "amount_rupiah": measured * 3 * _MONTHLY_RUPIAH + WAITING_NEEDS // 4 * 12 * _MONTHLY_RUPIAH,
             "window_from": "2020-01",
             "window_to": "2099-12",
         }
