@@ -243,7 +243,7 @@ def _announce(
 def _write_prices(snapshot: Snapshot, prices: Prices) -> dict[str, Any]:
     return {
         "funds": list(snapshot.fund_codes),
-        "districts": list(snapshot.districts),
+        "districts": list(snapshot.names.districts),
         "fund": prices.fund.tolist(),
         "head": prices.head.tolist(),
         "district": prices.district.tolist(),
@@ -262,12 +262,12 @@ def _read_prices(connection: Connection, snapshot: Snapshot) -> Prices | None:
         .order_by(AllocationRun.generation.desc())
         .limit(1)
     )
-    if stored is None or stored["districts"] != list(snapshot.districts):
+    if stored is None or stored["districts"] != list(snapshot.names.districts):
         return None
     prices = Prices(
         fund=np.zeros(len(snapshot.fund_codes)),
         head=np.zeros(len(snapshot.fund_codes)),
-        district=np.zeros((len(snapshot.fund_codes), len(snapshot.districts))),
+        district=np.zeros((len(snapshot.fund_codes), len(snapshot.names.districts))),
     )
     place = {code: index for index, code in enumerate(snapshot.fund_codes)}
     for source, code in enumerate(stored["funds"]):

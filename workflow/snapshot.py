@@ -9,24 +9,19 @@ Formats; every column is cast to ``int8`` and never NULL, so rows have one width
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, select, text
+import pyarrow as pa
+from sqlalchemy import Connection, Row, select, text
 
 from models.programme import bundle_of_mask
 from models.tables import Fund
-from models.tariff import (
-    FundCostKey,
-    Payer,
-    TariffTable,
-    WorkerCostKey,
-    month_of,
-    sector_of_occupation,
-)
-from optimizer.problem import NONE, AllocationProblem, FundKind, Funds, Int64, Sex, Workers
+from models.tariff import Payer, TariffTable, WorkerCostKey, month_of, sector_of_occupation
+from optimizer.problem import NONE, AllocationProblem, Int64, Workers
+from workflow.match_problem import FundTerms, MatchNames, build_funds
 
 #: The switch of models/data/tariffs.csv that a pledge with ``jkk_jkm_discount`` turns on.
 _CSR_DISCOUNT = frozenset({"pp50_csr"})
@@ -72,14 +67,16 @@ _NEEDS = """
 
 _USED_HEADS = text(
     """
-    SELECT p.fund_id, n.district_code, count(*) AS heads
-    FROM proposal p JOIN coverage_need n ON n.id = p.need_id
+    SELECT f.code AS fund_code, n.district_code, count(*) AS heads
+    FROM proposal p
+    JOIN coverage_need n ON n.id = p.need_id
+    JOIN fund f ON f.id = p.fund_id
     LEFT JOIN batch_claim c ON c.run_id = p.run_id AND c.fund_id = p.fund_id
         AND c.district_code = n.district_code AND c.lapses_at > now()
     WHERE n.regency_code = :regency
         AND (p.state IN ('confirming', 'approved', 'enrolled')
              OR p.state = 'proposed' AND c.run_id IS NOT NULL)
-    GROUP BY p.fund_id, n.district_code
+    GROUP BY f.code, n.district_code
     """
 )
 
@@ -100,19 +97,18 @@ _REJECTED = text(
 class Snapshot:
     """A problem and the way back from its indices to the database's rows.
 
+    ``names`` says what the indices mean (a worker is named by its need's id).
     ``needs`` has one record per worker of the problem, fields as in ``_NEED_COLUMNS``.
     ``reasons`` maps the hash in ``needs["reason"]`` to its text.
     """
 
     regency: str
     problem: AllocationProblem
+    names: MatchNames
     needs: npt.NDArray[np.void]
     fund_ids: Int64
     fund_codes: tuple[str, ...]
     fund_revisions: tuple[int, ...]
-    villages: tuple[str, ...]
-    districts: tuple[str, ...]
-    occupations: tuple[str, ...]
     reasons: dict[int, str]
 
 
@@ -139,11 +135,11 @@ def read_snapshot(connection: Connection, regency: str, tariffs: TariffTable, to
         select(Fund.__table__).where(Fund.regency_code == regency).order_by(Fund.id)
     ).all()
     fund_ids = np.array([fund.id for fund in funds], dtype=np.int64)
-    used = np.zeros((len(funds), len(districts)), dtype=np.int64)
     fund_at = {fund.id: index for index, fund in enumerate(funds)}
     district_at = {code: index for index, code in enumerate(districts)}
+    used: dict[str, dict[str, int]] = {}
     for row in connection.execute(_USED_HEADS, {"regency": regency}):
-        used[fund_at[row.fund_id], district_at[row.district_code]] = row.heads
+        used.setdefault(row.fund_code, {})[row.district_code] = row.heads
 
     village_numbers = np.array([int(code.replace(".", "")) for code in villages], dtype=np.int64)
     occupation_hashes = np.array(sorted(occupations), dtype=np.int64)
@@ -162,39 +158,6 @@ def read_snapshot(connection: Connection, regency: str, tariffs: TariffTable, to
         axis=0,
         return_inverse=True,
     )
-    worker_keys = [
-        WorkerCostKey(bundle_of_mask(mask), months, start, sector_words[where], base)
-        for mask, months, start, where, base in classes.tolist()
-    ]
-    fund_keys = [
-        FundCostKey(
-            Payer(fund.kind),
-            switches=_CSR_DISCOUNT if fund.jkk_jkm_discount else frozenset(),
-        )
-        for fund in funds
-    ]
-    distinct_keys = list(dict.fromkeys(fund_keys))
-    held = np.zeros(len(funds), dtype=np.int64)
-    sits = needs["fund_id"] >= 0
-    current = np.full(len(needs), NONE, dtype=np.int32)
-    current[sits] = np.searchsorted(fund_ids, needs["fund_id"][sits])
-    np.add.at(held, current[sits], needs["proposed_rupiah"][sits])
-    available = np.array(
-        [
-            fund.pledged_rupiah
-            - fund.reserved_rupiah
-            - fund.committed_rupiah
-            - fund.disbursed_rupiah
-            - fund.expired_rupiah
-            for fund in funds
-        ],
-        dtype=np.int64,
-    )
-    known_year = needs["birth_year"] > 0
-    age = np.where(known_year, today.year - needs["birth_year"], NONE).astype(np.int16)
-    occupation_allowed = _allowed(
-        [fund.occupations for fund in funds], occupation_words, lambda word, listed: word == listed
-    )
     # Needs that some funds must not be offered again become occupations of their own kind, which
     # those funds do not accept: the optimiser needs no rule about single needs.
     kinds: dict[tuple[int, ...], int] = {}
@@ -204,11 +167,34 @@ def read_snapshot(connection: Connection, regency: str, tariffs: TariffTable, to
             continue
         kind = (int(occupation[at]), *(fund_at[fund_id] for fund_id in row.fund_ids))
         occupation[at] = kinds.setdefault(kind, len(occupation_words) + len(kinds))
-    for word, *refusing in kinds:
-        column = occupation_allowed[:, [word]].copy()
-        column[refusing] = False
-        occupation_allowed = np.hstack([occupation_allowed, column])
-        occupation_words.append(occupation_words[word])
+
+    sits = needs["fund_id"] >= 0
+    current = np.full(len(needs), NONE, dtype=np.int32)
+    current[sits] = np.searchsorted(fund_ids, needs["fund_id"][sits])
+    held = np.zeros(len(funds), dtype=np.int64)
+    np.add.at(held, current[sits], needs["proposed_rupiah"][sits])
+    terms = tuple(
+        _read_terms(fund, movable_rupiah) for fund, movable_rupiah in zip(funds, held.tolist(), strict=True)
+    )
+    names = MatchNames(
+        worker_ids=pa.array(needs["id"]).cast(pa.string()),
+        funds=terms,
+        villages=tuple(villages),
+        districts=tuple(districts),
+        occupations=tuple(occupation_words + [occupation_words[word] for word, *_ in kinds]),
+        bundles=tuple(bundle_of_mask(mask) for mask in masks.tolist()),
+        worker_costs=tuple(
+            WorkerCostKey(bundle_of_mask(mask), months, start, sector_words[where], base)
+            for mask, months, start, where, base in classes.tolist()
+        ),
+        fund_costs=tuple(dict.fromkeys(fund.cost_key for fund in terms)),
+        tariffs=tariffs,
+        heads_used=used,
+    )
+    built = build_funds(terms, names)
+    for column, (_, *refusing) in enumerate(kinds, start=len(occupation_words)):
+        built.occupation_allowed[refusing, column] = False
+    known_year = needs["birth_year"] > 0
     problem = AllocationProblem(
         workers=Workers(
             village=np.searchsorted(village_numbers, needs["village"]).astype(np.int32),
@@ -218,61 +204,50 @@ def read_snapshot(connection: Connection, regency: str, tariffs: TariffTable, to
             start_month=needs["start_month"].astype(np.int32),
             priority=needs["priority"].astype(np.int32),
             sex=needs["sex"].astype(np.int8),
-            age=age,
+            age=np.where(known_year, today.year - needs["birth_year"], NONE).astype(np.int16),
             cost_class=cost_class.reshape(-1).astype(np.int32),
             current_fund=current,
         ),
-        funds=Funds(
-            kind=np.array(
-                [FundKind.APBD if fund.kind == "apbd" else FundKind.CSR for fund in funds], dtype=np.int8
-            ),
-            amount_rupiah=available + held,
-            village_allowed=_allowed(
-                [fund.regions for fund in funds],
-                villages,
-                lambda code, prefix: code == prefix or code.startswith(prefix + "."),
-            ),
-            occupation_allowed=occupation_allowed,
-            bundle_allowed=np.array(
-                [[not fund.programmes or (mask & ~fund.programmes) == 0 for mask in masks] for fund in funds],
-                dtype=np.bool_,
-            ).reshape(len(funds), len(masks)),
-            max_months=_or_none([fund.max_months for fund in funds], np.int32),
-            sex_allowed=np.array(
-                [
-                    [not fund.sexes or (sex.name in fund.sexes) for sex in (Sex.UNKNOWN, Sex.L, Sex.P)]
-                    for fund in funds
-                ],
-                dtype=np.bool_,
-            ).reshape(len(funds), 3),
-            age_from=_or_none([fund.age_from for fund in funds], np.int16),
-            age_to=_or_none([fund.age_to for fund in funds], np.int16),
-            window_from=_or_none([month_of(fund.window_from) for fund in funds], np.int32),
-            window_to=_or_none([month_of(fund.window_to) for fund in funds], np.int32),
-            head_count_cap=_or_none([fund.head_count_cap for fund in funds], np.int64),
-            district_cap=_or_none([fund.district_cap for fund in funds], np.int64),
-            min_workers=_or_none([fund.min_workers for fund in funds], np.int64),
-            heads_used=used,
-            expiry_rank=np.unique([month_of(fund.window_to) for fund in funds], return_inverse=True)[1]
-            .reshape(-1)
-            .astype(np.int32),
-            cost_class=np.array([distinct_keys.index(key) for key in fund_keys], dtype=np.int32),
-        ),
+        funds=built,
         district_of_village=np.array([district_at[code[:8]] for code in villages], dtype=np.int32),
         districts=len(districts),
-        cost_rupiah=tariffs.cost_matrix(worker_keys, distinct_keys),
+        cost_rupiah=tariffs.cost_matrix(names.worker_costs, names.fund_costs),
     )
     return Snapshot(
         regency,
         problem,
+        names,
         needs,
         fund_ids,
         tuple(fund.code for fund in funds),
         tuple(fund.revision for fund in funds),
-        tuple(villages),
-        tuple(districts),
-        tuple(occupation_words),
         reasons,
+    )
+
+
+def _read_terms(fund: Row[tuple[object, ...]], movable_rupiah: int) -> FundTerms:
+    """A fund's row as terms. What a run may spend: the available balance, and what may still move."""
+    promised_rupiah = (
+        fund.reserved_rupiah + fund.committed_rupiah + fund.disbursed_rupiah + fund.expired_rupiah
+    )
+    return FundTerms(
+        fund_id=fund.code,
+        payer=Payer(fund.kind),
+        amount_rupiah=fund.pledged_rupiah - promised_rupiah + movable_rupiah,
+        regions=tuple(fund.regions),
+        occupations=tuple(fund.occupations),
+        programmes=bundle_of_mask(fund.programmes),
+        sexes=tuple(fund.sexes),
+        age_from=fund.age_from,
+        age_to=fund.age_to,
+        max_months=fund.max_months,
+        head_count_cap=fund.head_count_cap,
+        district_cap=fund.district_cap,
+        min_workers=fund.min_workers,
+        window_from=month_of(fund.window_from),
+        window_to=month_of(fund.window_to),
+        expires=fund.window_to,
+        switches=_CSR_DISCOUNT if fund.jkk_jkm_discount else frozenset(),
     )
 
 
@@ -318,20 +293,3 @@ def _checked(regency: str) -> str:
     if not regency.replace(".", "").isdigit():
         raise ValueError(f"not a regency code: {regency!r}")
     return regency
-
-
-def _allowed(
-    lists: Sequence[Sequence[str]], values: Sequence[str], accepts: Callable[[str, str], bool]
-) -> npt.NDArray[np.bool_]:
-    """Shape len(lists) x len(values): an empty allow-list accepts every value."""
-    return np.array(
-        [
-            [not listed or any(accepts(value, entry) for entry in listed) for value in values]
-            for listed in lists
-        ],
-        dtype=np.bool_,
-    ).reshape(len(lists), len(values))
-
-
-def _or_none(values: Sequence[int | None], kind: type[np.signedinteger]) -> npt.NDArray[np.signedinteger]:
-    return np.array([NONE if value is None else value for value in values], dtype=kind)
