@@ -92,9 +92,7 @@ def test_a_wrong_option_is_exit_2(tmp_path: Path) -> None:
         ("dlq list", "there is no data in"),
     ],
 )
-def test_reading_where_nothing_is_says_so_and_makes_nothing(
-    command: str, said: str, tmp_path: Path
-) -> None:
+def test_reading_where_nothing_is_says_so_and_makes_nothing(command: str, said: str, tmp_path: Path) -> None:
     done = run(*command.split(), folder=tmp_path)
     assert done.returncode == 1
     assert said in done.stderr

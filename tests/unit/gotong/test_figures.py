@@ -33,7 +33,9 @@ def test_rupiah_are_said_in_full_or_in_short() -> None:
     assert say_short_rupiah(201_600) == "Rp 201,600"
 
 
-@pytest.mark.parametrize(("ratio", "bar"), [(0, "    "), (0.5, "██  "), (1, "████"), (0.03125, "▏   "), (7, "████")])
+@pytest.mark.parametrize(
+    ("ratio", "bar"), [(0, "    "), (0.5, "██  "), (1, "████"), (0.03125, "▏   "), (7, "████")]
+)
 def test_a_bar_is_always_as_wide_as_asked(ratio: float, bar: str) -> None:
     assert draw_bar(ratio, 4) == bar
 

@@ -73,7 +73,9 @@ def test_stopping_leaves_no_process_and_says_who_had_to_be_killed(tmp_path: Path
 
 
 def test_a_childs_own_helpers_go_with_it(tmp_path: Path) -> None:
-    helper = f"import subprocess, sys; p = subprocess.Popen({SLEEPS!r}); print(p.pid, flush=True); sys.exit(1)"
+    helper = (
+        f"import subprocess, sys; p = subprocess.Popen({SLEEPS!r}); print(p.pid, flush=True); sys.exit(1)"
+    )
     log = tmp_path / "worker-1.log"
     with Supervisor() as children:
         children.add("worker-1", [sys.executable, "-c", helper], log)
