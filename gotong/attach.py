@@ -94,22 +94,20 @@ def open_context(settings: Settings) -> IntakeContext:
 
 
 def stream_settings(settings: Settings) -> StreamSettings:
-    """What a stream worker needs, from the settings or the house that runs here. Raises ``SettingError``."""
+    """What a stream worker needs. Raises ``SettingError``: among others without brokers of its own, since the
+    embedded broker serves only the worker of the house it belongs to (docs/decisions/0002-embedded-parts.md).
+    """
     from streams.settings import StreamSettings
 
     newest, *retired = load_master_keys(settings)
     log_id = os.environ.get(LOG_ID_VARIABLE, "")
-    brokers = settings.kafka_brokers
-    if brokers is None:
-        running = read_run_file(settings.data_dir)
-        if running is None or not running.kafka_brokers:
-            raise SettingError(
-                "GOTONG_KAFKA_BROKERS: required for a worker of its own; without brokers use: gotong up"
-            )
-        brokers, log_id = running.kafka_brokers, running.log_id
+    if settings.kafka_brokers is None:
+        raise SettingError(
+            "GOTONG_KAFKA_BROKERS: required for a worker of its own; without brokers use: gotong up"
+        )
     return StreamSettings(
         database_url=_running_url(settings),
-        kafka_brokers=brokers,
+        kafka_brokers=settings.kafka_brokers,
         master_key=newest,
         retired_keys=tuple(retired),
         log_id=log_id,

@@ -93,8 +93,7 @@ def portal(port: Port = None) -> None:
 
 
 def worker() -> None:
-    """Run one stream worker, on GOTONG_KAFKA_BROKERS and GOTONG_DATABASE_URL or those of the house that
-    runs here.
+    """Run one stream worker on GOTONG_KAFKA_BROKERS and GOTONG_DATABASE_URL.
 
     Start as many as there is work; Kafka shares the partitions among them.
     """

@@ -1,4 +1,4 @@
-"""The run file: how a short command finds the embedded parts of a `gotong up` or `gotong demo`."""
+"""The run file: how a short command finds the `gotong up` or `gotong demo` that runs here."""
 
 from __future__ import annotations
 
@@ -17,26 +17,19 @@ _FILE_NAME: Final = "run.json"
 
 @dataclass(frozen=True, slots=True)
 class RunFile:
-    """A running house. ``kafka_brokers`` is empty unless the broker is embedded, as is ``log_id``.
-
-    No secret stands here: whoever brings a database or broker of their own names it again.
-    """
+    """A running house. No secret stands here: whoever brings a database of their own names it again."""
 
     pid: int
     process_started: float
     command: str
     embedded_database: bool
-    kafka_brokers: str
-    log_id: str
     portal_url: str
 
 
-def describe_own_run(
-    command: str, *, embedded_database: bool, kafka_brokers: str, log_id: str, portal_url: str
-) -> RunFile:
+def describe_own_run(command: str, *, embedded_database: bool, portal_url: str) -> RunFile:
     """The run file of this process."""
     own = psutil.Process()
-    return RunFile(own.pid, own.create_time(), command, embedded_database, kafka_brokers, log_id, portal_url)
+    return RunFile(own.pid, own.create_time(), command, embedded_database, portal_url)
 
 
 @contextmanager

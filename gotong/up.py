@@ -76,6 +76,11 @@ def open_house(
     from models.migrate import migrate
     from workflow.load_regions import load_regions
 
+    if settings.embedded_broker and settings.workers > 1:
+        raise SettingError(
+            f"GOTONG_WORKERS: {settings.workers} workers need a broker of your own (GOTONG_KAFKA_BROKERS);"
+            " the embedded one serves one"
+        )
     make_folder(settings.data_dir)
     running = read_run_file(settings.data_dir)
     if running is not None:
@@ -110,8 +115,6 @@ def open_house(
         run = describe_own_run(
             command,
             embedded_database=settings.embedded_database,
-            kafka_brokers=kafka_brokers if settings.embedded_broker else "",
-            log_id=log_id,
             portal_url=portal_url,
         )
         stack.enter_context(keep_run_file(settings.data_dir, run))

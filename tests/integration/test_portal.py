@@ -1,4 +1,4 @@
-"""The portal's first page over a real database: the same figures as the report, safely and in two languages."""
+"""The first page over a real database: the figures of the report, safely and in two languages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sqlalchemy import Engine, text
 from gotong.up import listen
 from models.database import open_engine
 from portal.app import PortalSettings, create_portal
-from tests.builders import KUKAR, apply_fund, add_need, pledge
+from tests.builders import KUKAR, add_need, apply_fund, pledge
 from workflow.load_regions import load_regions
 
 

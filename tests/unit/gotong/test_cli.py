@@ -109,9 +109,25 @@ def test_a_part_alone_names_the_setting_it_needs(command: str, named: str, tmp_p
     assert done.stderr.startswith(f"gotong: {named}: required")
 
 
+def test_several_workers_need_a_broker_of_ones_own(tmp_path: Path) -> None:
+    done = run("up", folder=tmp_path, GOTONG_WORKERS="2")
+    assert done.returncode == 2
+    assert done.stderr.startswith("gotong: GOTONG_WORKERS: 2 workers need a broker of your own")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_database_that_is_away_is_one_line_and_exit_1(tmp_path: Path) -> None:
     done = run("audit", folder=tmp_path, GOTONG_DATABASE_URL="postgresql://u:geheim@127.0.0.1:9/gotong")
     assert done.returncode == 1
     assert done.stderr.startswith("gotong: the database does not answer: ")
     assert "geheim" not in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_architecture_names_only_files_that_exist() -> None:
+    text = (ROOT / "docs" / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    named = set(
+        re.findall(r"`((?:models|optimizer|workflow|streams|portal|gotong)/[a-z_/]*\.(?:py|po))`", text)
+    )
+    assert len(named) > 30
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []

@@ -1,4 +1,4 @@
-"""The demo's people and funds: well-formed, repeatable, nobody real, and money that makes a match worth while."""
+"""The demo's people and funds: well-formed, repeatable, nobody real, and money worth a match."""
 
 from __future__ import annotations
 
