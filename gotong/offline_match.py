@@ -439,10 +439,11 @@ def _tell_answer(answer: WhatIfAnswer, console: Console) -> None:
         console.print(f"Per Rp 1,000,000 {word}: {abs(workers):.2f} workers, {abs(score):.1f} score.")
     changed = [district for district in answer.districts if district.gained or district.lost]
     if changed:
+        names = {region.code: region.name for region in load_regions()}
         table = Table("district", "needs", "funded now", "then", "gained", "lost")
         for district in sorted(changed, key=lambda item: (-(item.gained + item.lost), item.district)):
             table.add_row(
-                district.district,
+                f"{district.district} {names.get(district.district, '')}".rstrip(),
                 f"{district.workers:,}",
                 f"{district.before:,}",
                 f"{district.now:,}",

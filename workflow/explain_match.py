@@ -101,8 +101,8 @@ SENTENCES: Final[Mapping[str, Mapping[Language, str]]] = {
         "yang sama atau lebih penting.",
     },
     NOT_REACHED: {
-        "en": "Not reached within the time given: {fund} could still pay it.",
-        "id": "Belum terjangkau dalam waktu yang diberikan: {fund} masih dapat membayarnya.",
+        "en": "Left out although {fund} could still pay it: the time ended, or another aim weighs more.",
+        "id": "Belum terpilih walau {fund} masih dapat membayar: waktu habis, atau tujuan lain lebih berat.",
     },
 }
 

@@ -10,6 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.offline.conftest import Offline, Outcome, recheck
+from workflow.explain_match import Language, explain_worker, say, tell_worker
+from workflow.match_reasons import REASONS, find_reasons
+from workflow.match_run import read_run
 
 VILLAGES = ("64.02.05.2001", "64.02.05.2002", "64.02.06.1003", "64.01.01.2009")
 OCCUPATIONS = ("fisher", "farmer", "driver")
@@ -75,13 +78,13 @@ def match(workers: list[str], funds: list[str]) -> Outcome:
         return outcome
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(worker_rows(), fund_rows())
 def test_every_written_plan_obeys_every_rule(workers: list[str], funds: list[str]) -> None:
     match(workers, funds)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(worker_rows(), fund_rows(), st.integers(0, 2**32))
 def test_the_order_of_rows_does_not_change_a_proven_objective(
     workers: list[str], funds: list[str], seed: int
@@ -94,3 +97,28 @@ def test_the_order_of_rows_does_not_change_a_proven_objective(
     mixed = match(mixed_workers, mixed_funds)
     if as_given.stderr == mixed.stderr == "OPTIMAL":
         assert as_given.stdout == mixed.stdout
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(worker_rows(), fund_rows())
+def test_one_worker_and_all_workers_are_explained_alike(workers: list[str], funds: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        outcome = Offline(Path(folder)).allocate(workers, funds)
+        assert outcome.code == 0, outcome.stderr
+        run = read_run(outcome.out)
+        told = {row["worker_id"]: row for row in outcome.table("unfunded.csv")}
+    reasons = find_reasons(run.problem, run.given.policy, run.result)
+    for index in range(len(workers)):
+        story = explain_worker(run.problem, run.names, run.given.policy, run.result, index)
+        assert story.reason == REASONS[reasons.reason[index]]
+        languages: tuple[Language, ...] = ("en", "id")
+        for language in languages:
+            assert all("{" not in line for line in tell_worker(story, language))
+        if story.fund_id is None:
+            assert told[story.worker_id]["reason"] == story.reason
+            if story.reason != "outbid":  # the table rounds points up
+                assert told[story.worker_id]["detail"] == say(story.reason, "en", story.facts)
+        other = int(reasons.alternative[index])
+        expected = None if other < 0 else run.names.funds[other].fund_id
+        if story.fund_id is not None:
+            assert (story.alternative and story.alternative.fund_id) == expected
