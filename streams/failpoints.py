@@ -47,12 +47,13 @@ def reach(point: str) -> None:
     if not plan:
         return
     _reached[point] += 1
+    pass_number = _reached[point]  # others may pass while this one sleeps
     for item in plan.split(","):
         name, _, rest = item.strip().partition(":")
         action, _, count = rest.partition("@")
         if name not in POINTS:
             raise ValueError(f"{VARIABLE}: no such point {name!r}; known are {', '.join(POINTS)}")
-        if name == point and (not count or int(count) == _reached[point]):
+        if name == point and (not count or int(count) == pass_number):
             _act(point, action)
 
 

@@ -40,6 +40,7 @@ def make_settings(kafka: str, database_url: str) -> StreamSettings:
         log_id=uuid.uuid4().hex if forgetful else "",
         retry_longest_seconds=1.0,
         session_timeout_seconds=3.0,
+        commit_interval_seconds=0.2,
         settle_seconds=0.2,
         shortest_interval_seconds=0.2,
     )

@@ -35,6 +35,12 @@ from workflow.load_regions import load_regions
 EVENTS = 300
 
 
+def linger_and_die(place: str) -> str:
+    """A plan that waits at the point before dying, so that offsets acknowledged too early get committed."""
+    point, _, number = place.partition("@")
+    return f"{point}:sleep=1.5@{number},{point}:kill@{number}"
+
+
 @pytest.fixture
 def topics(settings: StreamSettings) -> None:
     asyncio.run(ensure_topics(settings))
@@ -61,16 +67,21 @@ def send_everything(settings: StreamSettings) -> None:
 @pytest.mark.parametrize(
     "failpoint",
     [
-        "poll:kill@2",
-        "decode:kill@2",  # decoded, not yet in a transaction
-        "inbox:kill@2",  # in the transaction
-        "before_commit:kill@6",
-        "after_commit:kill@2",  # committed, not yet acknowledged
-        "before_ack:kill@2",
-        "solve:kill",
-        "reserve:kill@3",
-        "before_publish:kill",
-        "before_mark_published:kill",
+        linger_and_die("decode@2"),  # decoded, not yet in a transaction
+        linger_and_die("after_commit@2"),  # committed, not yet acknowledged
+        *(
+            pytest.param(plan, marks=pytest.mark.faults)
+            for plan in (
+                "poll:kill@2",
+                linger_and_die("inbox@2"),  # in the transaction
+                linger_and_die("before_commit@6"),
+                "before_ack:kill@2",
+                linger_and_die("solve@1"),
+                linger_and_die("reserve@3"),
+                "before_publish:kill",
+                "before_mark_published:kill",
+            )
+        ),
     ],
 )
 def test_a_worker_killed_anywhere_loses_nothing_and_repeats_nothing(
