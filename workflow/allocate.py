@@ -16,7 +16,6 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
-from psycopg.errors import DeadlockDetected, SerializationFailure
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 from sqlalchemy.exc import OperationalError
 
@@ -26,6 +25,7 @@ from models.tariff import TariffTable
 from optimizer.policy import Policy
 from optimizer.result import AllocationResult, Prices, Status
 from optimizer.verify import verify
+from workflow.deadlock import is_deadlock
 from workflow.match_reasons import BINDING, REASONS, MatchReasons, find_reasons
 from workflow.outbox import enqueue_event
 from workflow.propose import PlanOutdatedError, ProposeOutcome, close_run, propose
@@ -94,9 +94,7 @@ def allocate_regency(
             _announce(connection, snapshot, result, moved, run_id, generation, policy)
             _answer_request(connection, regency, request_number, moment)
     except (PlanOutdatedError, OperationalError) as error:
-        if isinstance(error, OperationalError) and not isinstance(
-            error.orig, DeadlockDetected | SerializationFailure
-        ):
+        if isinstance(error, OperationalError) and not is_deadlock(error):
             _fail_run(engine, run_id, now())
             raise
         with engine.begin() as connection:

@@ -183,19 +183,28 @@ def states_agree(connection: Connection) -> Iterator[Finding]:
 
 
 def rules_hold(connection: Connection) -> Iterator[Finding]:
-    """Caps hold over all live lines of every fund."""
+    """Caps hold wherever somebody may still sign a line.
+
+    A funder may lower a cap below what is committed already: then only further lines are wrong. A
+    line whose worker has moved since cannot be signed, and the next run looks at it anew.
+    """
     rows = connection.execute(
         text(
             """
             WITH heads AS (
-                SELECT p.fund_id, n.district_code, count(*) AS heads
+                SELECT p.fund_id, n.district_code, count(*) AS heads,
+                       count(*) FILTER (WHERE p.state IN ('proposed', 'confirming')) AS undecided
                 FROM proposal p JOIN coverage_need n ON n.id = p.need_id
-                WHERE p.state IN ('proposed', 'confirming', 'approved', 'enrolled') GROUP BY 1, 2
+                WHERE p.state IN ('approved', 'enrolled')
+                   OR p.state IN ('proposed', 'confirming') AND n.changed_at <= p.opened_at
+                GROUP BY 1, 2
             )
-            SELECT f.code, sum(h.heads) AS heads, max(h.heads) AS district_heads,
+            SELECT f.code, sum(h.heads) AS heads,
+                   max(h.heads) FILTER (WHERE h.undecided > 0) AS district_heads,
                    f.head_count_cap, f.district_cap
             FROM fund f JOIN heads h ON h.fund_id = f.id GROUP BY f.id
-            HAVING sum(h.heads) > f.head_count_cap OR max(h.heads) > f.district_cap
+            HAVING sum(h.undecided) > 0 AND sum(h.heads) > f.head_count_cap
+                OR max(h.heads) FILTER (WHERE h.undecided > 0) > f.district_cap
             ORDER BY f.code
             """
         )

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, select
 
 from models.journal import Cause
 from models.tables import Fund, Regency
+from workflow.deadlock import ask_again
 from workflow.move_money import Movement, lock_funds, move_money
 from workflow.record import record_action
 from workflow.release import release_fund
@@ -39,18 +40,30 @@ def expire_funds(engine: Engine, now: dt.datetime) -> list[str]:
                 )
                 .order_by(Fund.id)
             )
-            if _month_after(row.window_to) <= now.astimezone(ZoneInfo(row.timezone)).date()
+            if _has_ended(row.window_to, row.timezone, now)
         ]
     expired = []
     for fund_id in ended:
-        with engine.begin() as connection:
-            if code := _expire_fund(connection, fund_id, now):
-                expired.append(code)
+        if code := _expire_fund(engine, fund_id, now):
+            expired.append(code)
     return expired
 
 
-def _expire_fund(connection: Connection, fund_id: int, now: dt.datetime) -> str | None:
+@ask_again
+def _expire_fund(engine: Engine, fund_id: int, now: dt.datetime) -> str | None:
+    with engine.begin() as connection:
+        return _expire_within(connection, fund_id, now)
+
+
+def _expire_within(connection: Connection, fund_id: int, now: dt.datetime) -> str | None:
     fund = lock_funds(connection, [fund_id])[fund_id]
+    window_to, timezone = connection.execute(
+        select(Fund.window_to, Regency.timezone)
+        .join(Regency, Regency.code == Fund.regency_code)
+        .where(Fund.id == fund_id)
+    ).one()
+    if not _has_ended(window_to, timezone, now):
+        return None  # its window was stretched since it was listed
     # One id per fund and end of the journal: the entries of one expiry share it.
     cause = Cause("schedule", uuid.uuid5(_NAMESPACE, f"{fund.code}:{fund.last_number}"))
     released = release_fund(connection, fund_id, cause, now)
@@ -65,6 +78,10 @@ def _expire_fund(connection: Connection, fund_id: int, now: dt.datetime) -> str 
     raise_signal(connection, regency)
     record_action(connection, "schedule", "expire_fund", fund.code, {"expired_rupiah": left}, now)
     return fund.code
+
+
+def _has_ended(window_to: dt.date, timezone: str, now: dt.datetime) -> bool:
+    return _month_after(window_to) <= now.astimezone(ZoneInfo(timezone)).date()
 
 
 def _month_after(month: dt.date) -> dt.date:

@@ -12,7 +12,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from sqlalchemy import Connection, Engine, insert, select, update
+from sqlalchemy import Connection, Engine, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 from sqlalchemy.exc import DataError, IntegrityError
 
@@ -29,6 +29,25 @@ from workflow.outcome import REFUSED, BatchOutcome, watch_availability
 from workflow.release import release_fund
 from workflow.request import raise_signal
 from workflow.validate import FundReport, validate_funds
+
+_LOCK_CODE = text("SELECT pg_advisory_xact_lock(hashtextextended(:code, 3))")
+
+#: Columns that say what the fund accepts and what it would pay.
+_RULES = (
+    "window_from",
+    "window_to",
+    "regions",
+    "occupations",
+    "programmes",
+    "sexes",
+    "age_from",
+    "age_to",
+    "max_months",
+    "head_count_cap",
+    "district_cap",
+    "min_workers",
+    "jkk_jkm_discount",
+)
 
 
 class FundChangeRefusedError(Exception):
@@ -73,7 +92,7 @@ def _receive(connection: Connection, report: FundReport, context: IntakeContext)
     try:
         with connection.begin_nested():
             # Inserted first: of two processes with the same event, one waits here and finds it known.
-            claimed = connection.execute(
+            claimed = connection.scalar(
                 insert_or_skip(InboxEvent)
                 .values(
                     event_key=envelope.key,
@@ -88,8 +107,9 @@ def _receive(connection: Connection, report: FundReport, context: IntakeContext)
                     outcome="received",
                 )
                 .on_conflict_do_nothing()
-            ).rowcount
-            if claimed:
+                .returning(InboxEvent.event_key)
+            )
+            if claimed is not None:
                 outcome = change_fund(connection, report.change, envelope.key, context.now())
                 connection.execute(
                     update(InboxEvent).where(InboxEvent.event_key == envelope.key).values(outcome=outcome)
@@ -116,6 +136,8 @@ def change_fund(
     ``FundChangeRefusedError``: an unserved regency, a fund that would change its kind or
     regency, or a total below what is already committed.
     """
+    # Two events that both make the fund: the second one waits here and finds it standing.
+    connection.execute(_LOCK_CODE, {"code": change.fund_id})
     if connection.scalar(select(Regency.code).where(Regency.code == change.regency)) is None:
         raise FundChangeRefusedError("regency_not_served", f"regency {change.regency} is not served here")
     standing = connection.execute(
@@ -154,7 +176,18 @@ def change_fund(
             "fund_expired",
             f"fund {change.fund_id} has expired; money for later months needs a fund of its own",
         )
-    _change_total(connection, standing.id, balances, change, event_key, now, lambda: _set(connection, values))
+    _change_total(
+        connection,
+        standing.id,
+        balances,
+        change,
+        event_key,
+        now,
+        lambda: _set(connection, values),
+        ruled_anew=any(
+            _plain(values[name]) != _plain(getattr(standing, name)) for name in _RULES if name in values
+        ),
+    )
     raise_signal(connection, change.regency)
     return "changed"
 
@@ -167,21 +200,22 @@ def _change_total(
     event_key: uuid.UUID,
     now: dt.datetime,
     set_columns: Callable[[], None],
+    *,
+    ruled_anew: bool,
 ) -> None:
-    """Journal the difference. A raised ceiling is set before its money, a cut one after it."""
+    """Journal the difference. A raised ceiling is set before its money, a cut one after it.
+
+    Undecided lines are released when their money is needed, and when the rules under which they
+    were proposed are no longer the fund's: nobody may sign what the funder does not accept any more.
+    """
     cause = Cause("event", event_key)
     withdrawn = isinstance(change, PledgeChanged) and change.withdrawn
     difference = _total_rupiah(change) - balances.pledged_rupiah
-    if difference >= 0 and not withdrawn:
-        set_columns()
-        if difference:
-            move_money(connection, [Movement(fund_id, "top_up", difference)], cause=cause, recorded_at=now)
-        return
     movements: list[Movement] = []
     available_rupiah = balances.available_rupiah
-    falls_short = withdrawn or -difference > available_rupiah
-    if falls_short and (released := release_fund(connection, fund_id, cause, now)):
-        movements.append(Movement(fund_id, "release", released))
+    if withdrawn or ruled_anew or -difference > available_rupiah:
+        released = release_fund(connection, fund_id, cause, now)
+        movements += [Movement(fund_id, "release", released)] if released else []
         available_rupiah += released
     if withdrawn:
         difference = -available_rupiah
@@ -191,10 +225,19 @@ def _change_total(
             f"fund {change.fund_id}: a total of {_total_rupiah(change)} rupiah is below the"
             f" {balances.pledged_rupiah - available_rupiah} already committed",
         )
-    if difference:
+    if difference > 0:
+        set_columns()
+        movements.append(Movement(fund_id, "top_up", difference))
+    elif difference:
         movements.append(Movement(fund_id, "reduce", -difference))
     move_money(connection, movements, cause=cause, recorded_at=now)
-    set_columns()
+    if difference <= 0:
+        set_columns()
+
+
+def _plain(value: object) -> object:
+    """Lists of codes are the same in any order."""
+    return sorted(value) if isinstance(value, list) else value
 
 
 def _set(connection: Connection, values: dict[str, object]) -> None:

@@ -112,14 +112,18 @@ def propose(
     """Turn ``result`` into proposals and reservations in the caller's transaction.
 
     ``reasons`` has one text per need: why it is unfunded, or empty when it is funded.
-    Raises ``PlanOutdatedError`` when another run has started since (fencing), a fund's rules
-    changed, or the lines that can still be written would break a fund's rule.
+    Raises ``PlanOutdatedError`` when another run has started since (fencing), the regency was halted,
+    a fund's rules changed, or the lines that can still be written would break a fund's rule.
     """
-    current_generation = connection.scalar(
-        select(Regency.generation).where(Regency.code == snapshot.regency).with_for_update()
-    )
-    if current_generation != generation:
-        raise PlanOutdatedError(f"generation {generation} was overtaken by {current_generation}")
+    home = connection.execute(
+        select(Regency.generation, Regency.halted_reason)
+        .where(Regency.code == snapshot.regency)
+        .with_for_update()
+    ).one()
+    if home.generation != generation:
+        raise PlanOutdatedError(f"generation {generation} was overtaken by {home.generation}")
+    if home.halted_reason is not None:
+        raise PlanOutdatedError("the regency was halted while the plan was made")
 
     needs, before, after = snapshot.needs, snapshot.problem.workers.current_fund, result.fund_of_worker
     stays = (before == after) & (

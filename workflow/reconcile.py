@@ -30,6 +30,7 @@ from sqlalchemy import ARRAY, Connection, Engine, Text, bindparam, insert, selec
 from models.event import MAX_RUPIAH, CoverageEnrolled
 from models.journal import Cause
 from models.review_tables import EnrolmentAnswer, EnrolmentLine, SuspenseItem
+from workflow.deadlock import ask_again
 from workflow.move_money import Movement, move_money
 from workflow.outbox import enqueue_event
 from workflow.record import record_action
@@ -171,6 +172,7 @@ def parse_answers(rows: Iterable[Mapping[str, object]], *, first_row: int = 2) -
     return lines
 
 
+@ask_again
 def reconcile_answers(
     engine: Engine, lines: Sequence[AnswerLine], officer: str, now: dt.datetime
 ) -> ReconcileOutcome:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import orjson
-from psycopg.errors import DeadlockDetected, SerializationFailure
 from sqlalchemy import (
     ARRAY,
     BigInteger,
@@ -29,14 +28,14 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.exc import OperationalError
-from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
+from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 
 from models.event import AllocationDecided
 from models.journal import Cause
 from models.review_tables import BatchClaim, Decision, DecisionLine
 from models.tables import AllocationRun, CoverageNeed, Fund, Proposal
 from workflow.commit import MonthAlreadyFundedError, commit_lines
+from workflow.deadlock import ask_again
 from workflow.move_money import Movement, lock_funds, move_money
 from workflow.outbox import enqueue_event
 from workflow.record import record_action
@@ -198,22 +197,7 @@ def read_batch(connection: Connection, batch: Batch, *, lock: bool = False) -> B
     )
 
 
-#: An officer and a run (or a shrinking fund) may meet in a deadlock; whoever PostgreSQL sends back
-#: simply asks again. Every request is idempotent by its key or by the decision's state.
-_ask_again = retry(
-    retry=retry_if_exception(
-        lambda error: (
-            isinstance(error, OperationalError)
-            and isinstance(error.orig, DeadlockDetected | SerializationFailure)
-        )
-    ),
-    wait=wait_random_exponential(multiplier=0.02, max=0.5),
-    stop=stop_after_attempt(8),
-    reraise=True,
-)
-
-
-@_ask_again
+@ask_again
 def claim_batch(engine: Engine, batch: Batch, officer: str, now: dt.datetime) -> BatchView:
     """Freeze the batch for ``officer`` for half an hour and read it.
 
@@ -222,21 +206,22 @@ def claim_batch(engine: Engine, batch: Batch, officer: str, now: dt.datetime) ->
     with engine.begin() as connection:
         fund_id = _fund_id(connection, batch.fund_code)
         place = {"run_id": batch.run_id, "fund_id": fund_id, "district_code": batch.district_code}
+        # Of two officers who open it at once, one waits here and finds the other's claim.
+        connection.execute(
+            insert_or_skip(BatchClaim)
+            .values(officer=officer, lapses_at=now + CLAIM_LASTS, **place)
+            .on_conflict_do_nothing()
+        )
         standing = connection.execute(
             select(BatchClaim.officer, BatchClaim.lapses_at).filter_by(**place).with_for_update()
-        ).one_or_none()
-        if standing is not None and standing.officer != officer and standing.lapses_at > now:
+        ).one()
+        if standing.officer != officer and standing.lapses_at > now:
             raise ReviewRefusedError(
                 "claimed_by_other", f"opened by {standing.officer} until {standing.lapses_at.isoformat()}"
             )
-        if standing is None:
-            connection.execute(
-                insert(BatchClaim).values(officer=officer, lapses_at=now + CLAIM_LASTS, **place)
-            )
-        else:
-            connection.execute(
-                update(BatchClaim).filter_by(**place).values(officer=officer, lapses_at=now + CLAIM_LASTS)
-            )
+        connection.execute(
+            update(BatchClaim).filter_by(**place).values(officer=officer, lapses_at=now + CLAIM_LASTS)
+        )
         # A plan that is being made now has seen these needs; their new version makes it leave them.
         connection.execute(
             _BATCH_NEEDS_MOVE_ON,
@@ -245,7 +230,7 @@ def claim_batch(engine: Engine, batch: Batch, officer: str, now: dt.datetime) ->
         return read_batch(connection, batch)
 
 
-@_ask_again
+@ask_again
 def decide(engine: Engine, request: DecisionRequest, now: dt.datetime) -> DecisionAnswer:
     """Take a decision, or say why not (``ReviewRefusedError``, ``BatchChangedError``).
 
@@ -323,11 +308,12 @@ def decide(engine: Engine, request: DecisionRequest, now: dt.datetime) -> Decisi
     return answer
 
 
-@_ask_again
+@ask_again
 def confirm(engine: Engine, decision_id: uuid.UUID, officer: str, now: dt.datetime) -> DecisionAnswer:
     """The second officer's signature: the decision is carried out.
 
-    Raises ``ReviewRefusedError``: ``same_officer``, ``own_proposal``, ``not_awaiting``.
+    Raises ``ReviewRefusedError``: ``same_officer``, ``own_proposal``, ``not_awaiting``; and
+    ``BatchChangedError`` when a worker's report crossed the first signature: undo it then.
     """
     with engine.begin() as connection:
         decision = _lock_awaiting(connection, decision_id)
@@ -342,7 +328,12 @@ def confirm(engine: Engine, decision_id: uuid.UUID, officer: str, now: dt.dateti
         )
         if proposer == officer:
             raise ReviewRefusedError("own_proposal", "whoever asked for a run does not decide its proposals")
-        lines = _lines_of(connection, decision_id)
+        standing = _lines_of(connection, decision_id)
+        lines = list(standing)
+        changes = [(line, state) for line, state in standing.items() if state != "confirming"]
+        changes += [(line, "need_changed") for line in connection.scalars(_OUTDATED, {"lines": lines})]
+        if changes:
+            raise BatchChangedError(changes)
         lock_funds(connection, [decision.fund_id])
         try:
             commit_lines(connection, decision.fund_id, lines, Cause("decision", decision_id), now)
@@ -358,7 +349,7 @@ def confirm(engine: Engine, decision_id: uuid.UUID, officer: str, now: dt.dateti
     return answer
 
 
-@_ask_again
+@ask_again
 def undo(engine: Engine, decision_id: uuid.UUID, officer: str, now: dt.datetime) -> DecisionAnswer:
     """Take an approval back before the second officer confirms it; its lines are open again.
 
@@ -370,7 +361,10 @@ def undo(engine: Engine, decision_id: uuid.UUID, officer: str, now: dt.datetime)
             return _answer(decision)
         if decision.state != "awaiting_second":
             raise ReviewRefusedError("not_awaiting", f"this decision is {decision.state}")
-        _set_lines(connection, _lines_of(connection, decision_id), "proposed")
+        standing = _lines_of(connection, decision_id)
+        _set_lines(
+            connection, [line for line, state in standing.items() if state == "confirming"], "proposed"
+        )
         connection.execute(
             update(Decision).where(Decision.id == decision_id).values(state="undone", closed_at=now)
         )
@@ -513,16 +507,17 @@ def _set_lines(connection: Connection, lines: Sequence[int], state: str) -> None
     )
 
 
-def _lines_of(connection: Connection, decision_id: uuid.UUID) -> list[int]:
-    return list(
-        connection.scalars(
-            select(Proposal.id)
-            .join(DecisionLine, DecisionLine.proposal_id == Proposal.id)
-            .where(DecisionLine.decision_id == decision_id)
-            .order_by(Proposal.id)
-            .with_for_update(of=Proposal)
-        )
+def _lines_of(connection: Connection, decision_id: uuid.UUID) -> dict[int, str]:
+    """The decision's lines and their states, held FOR UPDATE with their needs, in the order of a run."""
+    rows = connection.execute(
+        select(Proposal.id, Proposal.state)
+        .join(DecisionLine, DecisionLine.proposal_id == Proposal.id)
+        .join(CoverageNeed, CoverageNeed.id == Proposal.need_id)
+        .where(DecisionLine.decision_id == decision_id)
+        .order_by(CoverageNeed.id)
+        .with_for_update(of=[CoverageNeed, Proposal])
     )
+    return {row.id: row.state for row in rows}
 
 
 def _lock_awaiting(connection: Connection, decision_id: uuid.UUID) -> Row[tuple[object, ...]]:
