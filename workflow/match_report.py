@@ -200,7 +200,8 @@ def build_report(
         "workers": len(workers),
         "funded": int(funded.sum()),
         "funds": len(problem.funds),
-        "available_rupiah": int(problem.funds.amount_rupiah.sum()),
+        # Python integers: a thousand funds of 2^53 rupiah do not fit into 64 bits.
+        "available_rupiah": sum(problem.funds.amount_rupiah.tolist()),
         "spent_rupiah": int(spent.sum()),
         "spent_apbd_rupiah": int(spent[by_apbd].sum()),
         "tiers": [

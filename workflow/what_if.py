@@ -175,7 +175,7 @@ def _totals(problem: AllocationProblem, result: AllocationResult) -> Totals:
         worker_months=int(problem.workers.months[funded].sum(dtype=np.int64)),
         spent_rupiah=int(result.amount_rupiah[funded].sum()),
         apbd_rupiah=int(result.amount_rupiah[funded][by_apbd].sum()),
-        available_rupiah=int(problem.funds.amount_rupiah.sum()),
+        available_rupiah=sum(problem.funds.amount_rupiah.tolist()),
         gap=result.tiers[0].gap,
         status=result.status.value,
     )

@@ -22,7 +22,7 @@ def matched(outcome: Outcome) -> Outcome:
     return outcome
 
 
-@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("last", ["", "end", "blank"])
@@ -267,3 +267,17 @@ def test_the_order_of_tiers_and_what_coverage_counts_come_from_the_policy(offlin
     assert report["policy"]["name"] == "months first"
     # Both views stand in every report, whatever the policy counts.
     assert report["coverage"]["score"] == 50 and report["coverage"]["score_worker_months"] == 600
+
+
+def test_two_thousand_funds_of_the_largest_amount(offline: Offline) -> None:
+    funds = [fund_with(fund_id=f"f{i}", amount_rupiah=str(2**53)) for i in range(2_000)]
+    outcome = matched(offline.allocate([WORKER], funds))
+    assert outcome.report["funded"] == 1
+    assert outcome.report["available_rupiah"] == 2_000 * 2**53
+
+
+def test_names_that_look_like_markup_are_written_as_they_are(offline: Offline) -> None:
+    outcome = matched(offline.allocate([WORKER], [fund_with(fund_id="[bold]:warning:[/bold]")]))
+    assert outcome.paid == {"w1": "[bold]:warning:[/bold]"}
+    told = offline.call("explain", "w1", "--run", str(outcome.out))
+    assert "[bold]:warning:[/bold] pays JKK+JKM" in told.stdout
