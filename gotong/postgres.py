@@ -41,6 +41,8 @@ from psycopg import sql
 from gotong.watch import watched
 
 APPLICATION_ROLE = "gotong"
+#: The application turns into it while it answers a request: row-level security holds for it.
+PORTAL_ROLE = "gotong_portal"
 APPLICATION_DATABASE = "gotong"
 _SUPERUSER = "postgres"
 _SOCKET_PORT = 5432  # Names the socket file; no TCP port is opened unless one is asked for.
@@ -242,6 +244,10 @@ class EmbeddedPostgres:
                 "SELECT FROM pg_roles WHERE rolname = %s", [APPLICATION_ROLE]
             ).fetchall():
                 connection.execute(sql.SQL("CREATE ROLE {} LOGIN CREATEDB").format(role))
+            if not connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [PORTAL_ROLE]).fetchall():
+                portal_role = sql.Identifier(PORTAL_ROLE)
+                connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(portal_role))
+                connection.execute(sql.SQL("GRANT {} TO {}").format(portal_role, role))
             if not connection.execute(
                 "SELECT FROM pg_database WHERE datname = %s", [APPLICATION_DATABASE]
             ).fetchall():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import text
 
+import models.account_tables
 import models.review_tables  # noqa: F401 - registers its tables with the metadata
 from models.database import open_engine
 from models.tables import Base
