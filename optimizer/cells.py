@@ -11,11 +11,12 @@ A million workers make tens of thousands of cells and thousands of groups.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from optimizer.problem import NONE, AllocationProblem, Bool, Int32, Int64
+from optimizer.problem import AllocationProblem, Bool, Int32, Int64
 from optimizer.rules import (
     age_accepted,
     months_within_limit,
@@ -27,6 +28,7 @@ from optimizer.rules import (
 )
 
 UInt8 = npt.NDArray[np.uint8]
+Row = TypeVar("Row", bound=np.generic)
 
 #: How many booleans (groups x funds) may be unpacked at once.
 _CHUNK = 16_000_000
@@ -119,7 +121,9 @@ def _person_accepted(problem: AllocationProblem, workers: Int64, funds: Int64) -
     return sex_accepted(problem, workers, funds) & age_accepted(problem, workers, funds)
 
 
-def _classes(problem: AllocationProblem, rule: object, attribute: npt.NDArray[np.integer]) -> tuple[Int32, UInt8]:
+def _classes(
+    problem: AllocationProblem, rule: object, attribute: npt.NDArray[np.integer]
+) -> tuple[Int32, UInt8]:
     """Classes of workers that one rule cannot tell apart, by a worker attribute it reads.
 
     Returns the class of each worker (N) and, per class, the accepting funds as
@@ -137,9 +141,7 @@ def _classes(problem: AllocationProblem, rule: object, attribute: npt.NDArray[np
     return kind[value], packed[kept]
 
 
-def _build_groups(
-    accepted: list[UInt8], classes: list[Int32], funds: int
-) -> tuple[Int32, Int64, Int32]:
+def _build_groups(accepted: list[UInt8], classes: list[Int32], funds: int) -> tuple[Int32, Int64, Int32]:
     """Merge signatures with one set of accepting funds; list each group's funds."""
     packed = accepted[0][classes[0]]
     for bits, kind in zip(accepted[1:], classes[1:], strict=True):
@@ -212,11 +214,11 @@ def _unique_rows(packed: UInt8) -> tuple[Int32, Int64]:
     # A hash collision would merge unlike rows: compare, and fall back to the exact sort.
     if np.array_equal(words, words[first][number]):
         return number, first
-    _, first, number = np.unique(words, axis=0, return_index=True, return_inverse=True)
-    return number.reshape(-1).astype(np.int32), first
+    _, first, inverse = np.unique(words, axis=0, return_index=True, return_inverse=True)
+    return inverse.reshape(-1).astype(np.int32), first
 
 
-def _chunks(rows: npt.NDArray[np.generic], width: int) -> list[npt.NDArray[np.generic]]:
+def _chunks(rows: npt.NDArray[Row], width: int) -> list[npt.NDArray[Row]]:
     step = max(1, _CHUNK // width)
     return [rows[begin : begin + step] for begin in range(0, len(rows), step)]
 

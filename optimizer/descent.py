@@ -7,21 +7,31 @@ than many cold steps (docs/MODEL.md, "Prices").
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from optimizer.market import Float, Market, pool_prices, zero_prices
 from optimizer.prices import SmoothDual, cell_prices, exact_bound, gather_options
-from optimizer.problem import Int64
+from optimizer.problem import Bool, Int32, Int64
 from optimizer.progress import Clock
 from optimizer.result import Prices
 
-#: Workers in the coarse sample; problems up to twice this size skip it.
-_SAMPLE = 24_000
+#: Workers in the coarse sample, at least so many per fund; problems up to twice its size skip it.
+_SAMPLE, _SAMPLE_PER_FUND = 8_000, 32
 
 #: Temperatures in units of the mean score / 50.
 _COARSE = (4.0, 1.5, 0.5)
 _FINE = (0.5, 0.2)
 _ALL = (4.0, 1.5, 0.5, 0.2)
+
+#: Up to this many workers rounding loses more than prices can: stop earlier.
+_SMALL_WORKERS = 20_000
+_SMALL = (4.0, 1.5, 0.5)
+
+#: Evaluations per temperature, and how many temperatures above the cheapest an option may lie.
+_STEPS = 100
+_REACH = 30.0
 
 
 class PriceSearch:
@@ -47,7 +57,12 @@ class PriceSearch:
 
 
 def find_prices(
-    market: Market, clock: Clock, seed: int, previous: Prices | None, deadline_seconds: float, stand: bool = False
+    market: Market,
+    clock: Clock,
+    seed: int,
+    previous: Prices | None,
+    deadline_seconds: float,
+    stand: bool = False,
 ) -> PriceSearch:
     """Search for prices until they have settled or ``deadline_seconds`` on the clock.
 
@@ -70,55 +85,69 @@ def find_prices(
         start = search.prices
         if stand:
             return search
-    margin = np.inf
-    temperatures = _ALL
     workers = len(cells.score)
-    if not warm and workers > 2 * _SAMPLE:
+    schedule: tuple[float, ...] = _SMALL if workers <= _SMALL_WORKERS else _ALL
+    sampled = max(_SAMPLE, _SAMPLE_PER_FUND * len(market.problem.funds))
+    near = None
+    if warm:
+        schedule, near = _FINE, start
+    elif workers > 2 * sampled:
         rng = np.random.default_rng(seed)
         sample = np.zeros(workers, dtype=np.bool_)
-        sample[rng.choice(workers, _SAMPLE, replace=False)] = True
+        sample[rng.choice(workers, sampled, replace=False)] = True
         chosen = np.unique(np.repeat(np.arange(cells.count), cells.size)[sample])
-        options = gather_options(market, chosen, None, np.inf)
-        if len(options.cells):
-            dual = SmoothDual(market, options, workers / _SAMPLE, sample)
-            start = _anneal(search, dual, start, _COARSE, 80, unit, stopped, last=_FINE[0])
-        margin, temperatures = 8.0 * unit, _FINE
-    elif warm:
-        margin, temperatures = 4.0 * unit, _FINE
-    every = np.arange(cells.count)
-    near = None if np.isinf(margin) else search.prices
-    options = gather_options(market, every, near, margin)
-    if len(options.cells) and not stopped():
-        dual = SmoothDual(market, options)
-        _anneal(search, dual, start, temperatures, 80, unit, stopped, last=None)
+        start = _anneal(
+            search, chosen, workers / sampled, sample, start, _COARSE, None, unit, stopped, _FINE[0]
+        )
+        schedule, near = _FINE, start
+    if not stopped():
+        _anneal(search, np.arange(cells.count), 1.0, None, start, schedule, near, unit, stopped, None)
     return search
 
 
 def _anneal(
     search: PriceSearch,
-    dual: SmoothDual,
+    chosen: Int64,
+    weight: float,
+    sample: Bool | None,
     start: Prices,
     temperatures: tuple[float, ...],
-    steps: int,
+    near: Prices | None,
     unit: float,
-    stopped: object,
-    last: float | None,
+    stopped: Callable[[], bool],
+    following: float | None,
 ) -> Prices:
-    """Descend at falling temperatures; each next start is extrapolated from the last two."""
-    assert callable(stopped)
+    """Descend at falling temperatures; each next start is extrapolated from the last two.
+
+    Only options within a few temperatures of the cheapest at ``near`` are kept
+    (all of them when it is ``None``: far from the best prices, options that look
+    hopeless are not); the exact bound reads them all again.
+    """
     path: list[tuple[float, Float]] = []
+    dual: SmoothDual | None = None
+    reach = _REACH
     for number, temperature in enumerate(temperatures):
-        found = dual.descend(start, temperature * unit, 1.0, steps, stopped)
+        if dual is None or near is not None:
+            options = gather_options(search.market, chosen, near, reach * temperature * unit)
+            if not len(options.cells):
+                return start
+            dual = SmoothDual(search.market, options, weight, sample)
+        found = dual.descend(start, temperature * unit, 1.0, _STEPS, stopped)
         path.append((temperature, dual.pack(found)))
         search.soft, search.temperature = found, temperature * unit
-        search.offer(found)
-        following = temperatures[number + 1] if number + 1 < len(temperatures) else last
+        if search.offer(found) > 1.02 * search.bound and near is not None:
+            # Prices ran away from options that were left out: look wider, from the best known.
+            reach *= 4.0
+            start = near = search.prices
+            path.clear()
+            continue
+        coming = temperatures[number + 1] if number + 1 < len(temperatures) else following
         start = found
         if len(path) > 1:
-            zero = dual.unpack(_extrapolate(path, 0.0))
-            gained = search.offer(zero) <= search.bound
-            if following is not None and gained:
-                start = dual.unpack(_extrapolate(path, following))
+            zero = search.offer(dual.unpack(_extrapolate(path, 0.0)))
+            if coming is not None and zero <= search.bound:
+                start = dual.unpack(_extrapolate(path, coming))
+        near = start if near is not None else None
         if stopped():
             break
     return start
@@ -143,7 +172,7 @@ def unify(market: Market, prices: Prices) -> Prices:
     return Prices(fund, head, district)
 
 
-def soft_weights(price: Float, cell: Int64, count: int, temperature: float) -> Float:
+def soft_weights(price: Float, cell: Int64 | Int32, count: int, temperature: float) -> Float:
     """How much of a cell's flow each arc should carry at a temperature, up to a factor per cell."""
     low = np.full(count, np.inf)
     np.minimum.at(low, cell, price)

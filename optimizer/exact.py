@@ -17,7 +17,7 @@ from optimizer.policy import Policy
 from optimizer.problem import NONE, AllocationProblem, FundKind, Int32, Int64
 from optimizer.progress import Clock
 from optimizer.rules import pair_accepted, pair_cost_rupiah
-from optimizer.tiers import MAXIMISED, relative_gap, worker_scores
+from optimizer.tiers import worker_scores
 
 #: Largest number of worker-fund pairs that is tried exactly.
 EXACT_PAIRS = 6_000
@@ -53,7 +53,9 @@ class _Model:
         self.cost = pair_cost_rupiah(problem, self.worker, self.fund)
         self.district = problem.district_of_village[problem.workers.village[self.worker]]
         self.model = cp_model.CpModel()
-        self.pays = [self.model.new_bool_var(f"w{w}f{f}") for w, f in zip(self.worker, self.fund, strict=True)]
+        self.pays = [
+            self.model.new_bool_var(f"w{w}f{f}") for w, f in zip(self.worker, self.fund, strict=True)
+        ]
         self._require_rules()
         self.scores = worker_scores(problem, policy)
 
@@ -123,7 +125,7 @@ class _Model:
 
     def hint(self, plan: Int32) -> None:
         """Start the search from a known plan."""
-        self.model.clear_hints()
+        self.model.clear_hints()  # type: ignore[no-untyped-call]
         for row, variable in enumerate(self.pays):
             self.model.add_hint(variable, bool(plan[self.worker[row]] == self.fund[row]))
 
@@ -194,6 +196,3 @@ class _Watch(cp_model.CpSolverSolutionCallback):
     def on_solution_callback(self) -> None:
         if self._clock.was_cancelled:
             self.stop_search()
-
-
-assert MAXIMISED and relative_gap

@@ -8,106 +8,150 @@ exchange raises the coverage score, so the search ends. Heuristic.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
-from optimizer.limits import UNLIMITED
 from optimizer.plan import Plan
-from optimizer.problem import Int64
+from optimizer.problem import Bool, Int64
+
+#: More than any score: nobody there to let go.
+_NOBODY = 1 << 40
 
 
-def exchange_workers(plan: Plan, stopped: Callable[[], bool], rounds: int = 400) -> int:
-    """Exchange until nothing gains or ``rounds`` are over; returns the exchanges made."""
-    arcs = plan.arcs
-    costs, cost_index = np.unique(arcs.cost, return_inverse=True)
-    funds, width = len(plan.money), len(costs) + 1
-    every = np.arange(len(arcs.fund))
-    table = arcs.fund.astype(np.int64) * width + cost_index + 1
-    # Rows by fund and cost, so one reduceat finds the best of each.
-    by_table = np.argsort(table, kind="stable")
-    first = np.flatnonzero(np.diff(table[by_table], prepend=-1))
-    slot_of_first = table[by_table][first]
-    fund_row = np.repeat(np.arange(funds), width).reshape(funds, width)
-    cost_of_column = np.concatenate([[0], costs])
-    made = 0
-    free = arcs.slot < 0
-    barred = np.zeros(len(arcs.fund), dtype=np.bool_)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Index:
+    """Arcs by fund and cost: ``rows[first[i]:first[i + 1]]`` share the table entry ``entry[i]``.
+
+    The table has one row per fund and one column per distinct cost, ascending;
+    column 0 costs nothing and stands for letting nobody go.
+    """
+
+    rows: Int64
+    first: Int64
+    entry: Int64
+    cost: Int64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Offers:
+    """Per arc: the score to be gained by entering, lost by leaving, and whether leaving means moving."""
+
+    enter: Int64
+    leave: Int64
+    moves: Bool
+
+
+def exchange_workers(
+    plan: Plan, stopped: Callable[[], bool], rounds: int = 400, least_gain: float = 0.0
+) -> int:
+    """Exchange until a round gains no more than ``least_gain`` of the value; returns the exchanges made."""
+    if not len(plan.arcs.fund):
+        return 0
+    index = _index_arcs(plan)
+    barred = np.zeros(len(plan.arcs.fund), dtype=np.bool_)
+    made, value = 0, plan.value()
     for _ in range(rounds):
         if stopped():
             break
-        next_score, last_score = plan.next_score(), plan.last_score()
-        enter = np.where(plan.open_fund[arcs.fund] & ~barred & ((plan.room[arcs.slot] > 0) | free), next_score[arcs.cell], 0)
-        fits = plan.fits(every)
-        # The cheapest way out of an arc: another fund with room, else unfunded.
-        alternative = np.where(fits, arcs.price, np.inf)
-        cell_has = np.diff(arcs.start) > 0
-        starts = arcs.start[:-1][cell_has]
-        best_alternative = np.full(len(cell_has), np.inf)
-        if len(starts):
-            best_alternative[cell_has] = np.minimum.reduceat(alternative, starts)
-        movable = (plan.flow > 0) & np.isfinite(best_alternative[arcs.cell]) & ~fits
-        leave = np.where(plan.flow > 0, np.where(movable, 0, last_score[arcs.cell]), 1 << 40)
-        best_enter = np.zeros(funds * width, dtype=np.int64)
-        best_enter[slot_of_first] = np.maximum.reduceat(enter[by_table], first)
-        least_leave = np.full(funds * width, 1 << 40, dtype=np.int64)
-        least_leave[slot_of_first] = np.minimum.reduceat(leave[by_table], first)
-        least_leave = least_leave.reshape(funds, width)
-        least_leave[:, 0] = np.where(plan.heads > 0, 0, 1 << 40)
-        best_enter = np.maximum.accumulate(best_enter.reshape(funds, width), axis=1)
-        reach = np.searchsorted(cost_of_column, cost_of_column[None, :] + plan.money[:, None], side="right") - 1
-        gain = best_enter[fund_row, reach] - least_leave
-        column = gain.argmax(axis=1)
-        gain = gain[np.arange(funds), column]
-        wish = np.flatnonzero(gain > 0)
-        if not len(wish):
-            break
-        wish = wish[np.argsort(-gain[wish], kind="stable")]
-        done = _apply(plan, wish, column, reach, enter, leave, movable, alternative, by_table, first, slot_of_first, width, barred)
-        if not done:
-            break
+        offers = _make_offers(plan, barred)
+        done = _apply_best(plan, index, offers, barred)
         made += done
+        now = plan.value()
+        if not done or now - value < least_gain * now:
+            break
+        value = now
     return made
 
 
-def _apply(plan, wish, column, reach, enter, leave, movable, alternative, by_table, first, slot_of_first, width, barred) -> int:  # type: ignore[no-untyped-def]
-    """Carry out the wished exchanges one by one, each checked against the plan as it stands."""
+def _index_arcs(plan: Plan) -> _Index:
+    costs, column = np.unique(plan.arcs.cost, return_inverse=True)
+    entry = plan.arcs.fund.astype(np.int64) * (len(costs) + 1) + column + 1
+    rows = np.argsort(entry, kind="stable")
+    first = np.flatnonzero(np.diff(entry[rows], prepend=-1))
+    return _Index(rows, np.append(first, len(rows)), entry[rows][first], np.concatenate([[0], costs]))
+
+
+def _make_offers(plan: Plan, barred: Bool) -> _Offers:
     arcs = plan.arcs
+    next_score, last_score = plan.next_score(), plan.last_score()
+    may_enter = plan.open_fund[arcs.fund] & ~barred & (plan.room[arcs.slot] > 0)
+    fits = plan.fits(np.arange(len(arcs.fund)))
+    # Cells with some arc that has room now: their workers can move instead of going unfunded.
+    reachable = np.zeros(plan.cells.count, dtype=np.bool_)
+    reachable[arcs.cell[fits]] = True
+    used = plan.flow > 0
+    moves = used & ~fits & reachable[arcs.cell]
+    return _Offers(
+        enter=np.where(may_enter, next_score[arcs.cell], 0),
+        leave=np.where(used, np.where(moves, 0, last_score[arcs.cell]), _NOBODY),
+        moves=moves,
+    )
+
+
+def _apply_best(plan: Plan, index: _Index, offers: _Offers, barred: Bool) -> int:
+    """Each fund's best exchange, largest gain first, checked against the plan as it then stands."""
+    funds, width = len(plan.money), len(index.cost)
+    enter = np.zeros(funds * width, dtype=np.int64)
+    enter[index.entry] = np.maximum.reduceat(offers.enter[index.rows], index.first[:-1])
+    leave = np.full(funds * width, _NOBODY, dtype=np.int64)
+    leave[index.entry] = np.minimum.reduceat(offers.leave[index.rows], index.first[:-1])
+    leaving = leave.reshape(funds, width)
+    leaving[:, 0] = np.where(plan.heads > 0, 0, _NOBODY)
+    entering = np.maximum.accumulate(enter.reshape(funds, width), axis=1)
+    # With a worker of this cost gone, workers up to that cost can come.
+    reach = np.searchsorted(index.cost, index.cost[None, :] + plan.money[:, None], side="right") - 1
+    gain = entering[np.arange(funds)[:, None], reach] - leaving
+    column = gain.argmax(axis=1)
+    gain_of_fund = gain[np.arange(funds), column]
+    wishes = np.flatnonzero(gain_of_fund > 0)
     done = 0
     touched: set[int] = set()
-    ends = np.append(first[1:], len(by_table))
-    for fund in wish:
-        base = fund * width
-        lo, hi = np.searchsorted(slot_of_first, [base + 1, base + reach[fund, column[fund]] + 1])
-        if lo == hi:
+    for fund in wishes[np.argsort(-gain_of_fund[wishes], kind="stable")]:
+        base = int(fund) * width
+        low, high = np.searchsorted(index.entry, [base + 1, base + int(reach[fund, column[fund]]) + 1])
+        if low == high:
             continue
-        rows = by_table[first[lo] : ends[hi - 1]]
-        into = int(rows[enter[rows].argmax()])
+        rows = index.rows[index.first[low] : index.first[high]]
+        into = int(rows[offers.enter[rows].argmax()])
         out = -1
         if column[fund] > 0:
-            at = np.searchsorted(slot_of_first, base + column[fund])
-            rows = by_table[first[at] : ends[at]]
-            out = int(rows[leave[rows].argmin()])
-        cells = {int(arcs.cell[into])} | ({int(arcs.cell[out])} if out >= 0 else set())
-        if cells & touched:
-            continue
-        target = -1
-        if out >= 0 and movable[out]:
-            rows = np.arange(arcs.start[arcs.cell[out]], arcs.start[arcs.cell[out] + 1])
-            rows = rows[plan.fits(rows) & (arcs.fund[rows] != fund)]
-            if not len(rows):
-                continue
-            target = int(rows[arcs.price[rows].argmin()])
-        if out >= 0:
-            plan.add(np.array([out]), -1)
-        if not plan.fits(np.array([into]))[0]:
-            if out >= 0:
-                plan.add(np.array([out]), 1)
-            barred[into] = out < 0 or barred[into]
-            continue
-        plan.add(np.array([into]), 1)
-        if target >= 0:
-            plan.add(np.array([target]), 1)
-            touched.add(int(arcs.cell[target]))
-        touched |= cells
-        done += 1
+            at = int(np.searchsorted(index.entry, base + int(column[fund])))
+            rows = index.rows[index.first[at] : index.first[at + 1]]
+            out = int(rows[offers.leave[rows].argmin()])
+        done += _exchange(plan, into, out, out >= 0 and bool(offers.moves[out]), touched, barred)
     return done
+
+
+def _exchange(plan: Plan, into: int, out: int, moves: bool, touched: set[int], barred: Bool) -> int:
+    """One exchange if it still holds; cells touched this round wait, their offers are stale."""
+    arcs = plan.arcs
+    cells = {int(arcs.cell[row]) for row in (into, out) if row >= 0}
+    if cells & touched:
+        return 0
+    target = -1
+    if moves:
+        cell = arcs.cell[out]
+        rows = np.arange(arcs.start[cell], arcs.start[cell + 1])
+        rows = rows[plan.fits(rows) & (arcs.fund[rows] != arcs.fund[out])]
+        if not len(rows):
+            return 0
+        target = int(rows[arcs.price[rows].argmin()])
+    if out >= 0:
+        plan.add(np.array([out]), -1)
+    if not plan.fits(np.array([into]))[0]:
+        if out >= 0:
+            plan.add(np.array([out]), 1)
+        else:
+            barred[into] = True
+        return 0
+    plan.add(np.array([into]), 1)
+    if target >= 0:
+        if plan.fits(np.array([target]))[0]:
+            plan.add(np.array([target]), 1)
+        else:
+            plan.add(np.array([into]), -1)
+            plan.add(np.array([out]), 1)
+            return 0
+    touched |= cells
+    return 1

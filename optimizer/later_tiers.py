@@ -11,18 +11,19 @@ from collections.abc import Callable
 
 import numpy as np
 
-from optimizer.cells import Cells
 from optimizer.limits import expand
-from optimizer.market import Float, Market
+from optimizer.market import Market
 from optimizer.plan import Plan, accept_requests
 from optimizer.policy import Policy
 from optimizer.prices import cell_prices, exact_bound
-from optimizer.problem import NONE, AllocationProblem, FundKind, Int32, Int64
+from optimizer.problem import NONE, AllocationProblem, FundKind, Int8, Int32, Int64
 from optimizer.result import Prices
 
 
 def raise_poorest_district(plan: Plan, districts: int, floor: int, stopped: Callable[[], bool]) -> int:
     """Swap workers into the district with the smallest ratio while coverage stays at ``floor`` or above."""
+    if not districts:
+        return 0
     cells, arcs = plan.cells, plan.arcs
     needs = np.bincount(cells.district, weights=cells.size, minlength=districts)
     present = needs > 0
@@ -65,7 +66,7 @@ def raise_poorest_district(plan: Plan, districts: int, floor: int, stopped: Call
     return swaps
 
 
-def shift_to_companies(plan: Plan, kind: Int64, expiry_rank: Int32, stopped: Callable[[], bool]) -> int:
+def shift_to_companies(plan: Plan, kind: Int8, expiry_rank: Int32, stopped: Callable[[], bool]) -> int:
     """Move workers from APBD to company pledges with room, soonest to expire first; coverage stays."""
     arcs, moved = plan.arcs, 0
     apbd = kind[arcs.fund] == FundKind.APBD
@@ -116,7 +117,7 @@ def equity_bound(market: Market) -> float:
         return 1.0
     # All money together buys at most so many of a district's cheapest needs.
     money = int(limits.amount_rupiah[limits.usable].sum())
-    cheapest = cells.cost.min(axis=1)
+    cheapest = cells.cost.min(axis=1, initial=np.iinfo(np.int64).max)
     by_cost = np.lexsort((cheapest, cells.district))
     for district in np.flatnonzero(present):
         rows = by_cost[np.searchsorted(cells.district[by_cost], district) :]
@@ -137,10 +138,10 @@ def apbd_bound(market: Market, prices: Prices, floor: int) -> int:
     if not apbd.any():
         return 0
     positive = prices.fund[apbd & (prices.fund > 0)]
-    typical = float(positive.mean()) if len(positive) else 0.0
-    trials = [rate for rate in {float(positive.min()) if len(positive) else 0.0, typical} if rate > 0]
     cost = float(market.cells.cost.mean()) if market.cells.count else 1.0
-    trials.append(1e-3 * float(market.cells.score.mean() if len(market.cells.score) else 1.0) / max(cost, 1.0))
+    score = float(market.cells.score.mean()) if len(market.cells.score) else 1.0
+    # One rate where APBD money is scarce (its price), another where it is not (next to nothing).
+    trials = [float(positive.min())] if len(positive) == apbd.sum() else [1e-3 * score / max(cost, 1.0)]
     best = 0.0
     for rate in trials:
         # Coverage less rate x APBD rupiah is at most this, whatever the plan.
@@ -167,5 +168,3 @@ def cohesion_bound(problem: AllocationProblem, scores: Int64, floor: int) -> int
 def floor_for(policy: Policy, value: float, earlier: int, later: int) -> int:
     """The coverage that tier ``later`` must leave, in integers rounded in coverage's favour."""
     return int(value) - math.floor(abs(value) * policy.allowance(earlier, later) + 1e-9)
-
-

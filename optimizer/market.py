@@ -85,7 +85,9 @@ def build_market(problem: AllocationProblem, cells: Cells, limits: Limits, open_
         limits=limits,
         fund_class=fund_class,
         pool_of_fund=pool_of_fund,
-        pool_rupiah=np.bincount(pool_of_fund, weights=np.where(open_fund, limits.amount_rupiah, 0)),
+        pool_rupiah=np.bincount(pool_of_fund, weights=np.where(open_fund, limits.amount_rupiah, 0.0)).astype(
+            np.float64
+        ),
         pool_start=_running(np.bincount(pool_of_fund)),
         pool_fund=by_pool,
         lane_of=lane_of,

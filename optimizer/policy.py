@@ -64,7 +64,7 @@ class Policy:
             raise PolicyError(
                 f"coverage_counts must be 'workers' or 'worker_months', not {self.coverage_counts!r}"
             )
-        if not isinstance(self.name, str) or not self.name:
+        if not self.name:
             raise PolicyError("name must be a text of at least one character")
         names = [tier.name for tier in self.tiers]
         if not names or names[0] != "coverage":

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,9 @@ from optimizer.result import Prices
 
 #: Options expanded at once when all arcs are read.
 _CHUNK = 3_000_000
+
+#: A descent has settled when this many iterations gain less than this fraction.
+_PATIENCE, _SETTLED = 12, 1e-5
 
 #: Score levels of the smooth model; scores up to this are exact there.
 _LEVELS = 128
@@ -61,7 +65,9 @@ def cell_prices(market: Market, prices: Prices, surcharge: Float | None = None) 
         asked = cells.cost[has, fund_cost_class] * lane_price[lane[has]]
         best[has] = np.minimum(best[has], asked)
     for part in _capped_chunks(market):
-        owner, arc = expand(market.capped_start[cells.group[part]], np.diff(market.capped_start)[cells.group[part]])
+        owner, arc = expand(
+            market.capped_start[cells.group[part]], np.diff(market.capped_start)[cells.group[part]]
+        )
         if not len(arc):
             continue
         asked = _capped_price(market, prices, fund_price, part[owner], market.capped_fund[arc])
@@ -93,7 +99,11 @@ def capacity_value(market: Market, prices: Prices) -> float:
 
 
 def gather_options(
-    market: Market, chosen: npt.NDArray[np.integer], prices: Prices | None, margin: float, surcharge: Float | None = None
+    market: Market,
+    chosen: npt.NDArray[np.integer],
+    prices: Prices | None,
+    margin: float,
+    surcharge: Float | None = None,
 ) -> Options:
     """The options of the chosen cells (ascending) within ``margin`` score units of the cheapest.
 
@@ -166,9 +176,18 @@ def gather_options(
                 cell[near], lane_row[near], fund_row[near], slot_row[near], cost_row[near],
             )  # fmt: skip
         by_cell = np.argsort(cell, kind="stable")
-        parts.append(((cell + begin)[by_cell], lane_row[by_cell], fund_row[by_cell], slot_row[by_cell], cost_row[by_cell]))
+        parts.append(
+            (
+                (cell + begin)[by_cell],
+                lane_row[by_cell],
+                fund_row[by_cell],
+                slot_row[by_cell],
+                cost_row[by_cell],
+            )
+        )
     cell, lane_row, fund_row, slot_row, cost_row = (
-        np.concatenate(column) if column else np.zeros(0, dtype=np.int32) for column in (zip(*parts) if parts else [()] * 5)
+        np.concatenate(column) if column else np.zeros(0, dtype=np.int32)
+        for column in (zip(*parts, strict=True) if parts else [()] * 5)
     )
     kept, start = np.unique(cell, return_index=True)
     return Options(
@@ -182,25 +201,6 @@ def gather_options(
         lane_pool=lane_pool.astype(np.int32),
         lane_cost=cost_sum[lanes] / np.maximum(heads[lanes], 1),
     )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Smoothed:
-    """One evaluation: the value, the use of every limit, and the soft flows behind it.
-
-    ``accepted`` and ``slope`` are per cell, ``share`` and ``flow`` (workers) per
-    option, ``arc_share`` and ``arc_paid`` (rupiah) per lane arc.
-    """
-
-    value: float
-    use: Float
-    accepted: Float
-    slope: Float
-    share: Float
-    flow: Float
-    arc_share: Float
-    arc_paid: Float
-    lane_paid: Float
 
 
 class SmoothDual:
@@ -240,7 +240,15 @@ class SmoothDual:
         self._row_of_option = np.repeat(self._rows, np.diff(options.start))
         self._is_lane = np.flatnonzero(options.lane >= 0)
         self._is_fund = np.flatnonzero(options.lane < 0)
+        self._lane = options.lane[self._is_lane]
+        self._lane_option_cost = options.cost[self._is_lane].astype(np.float32)
+        self._fund, self._slot = options.fund[self._is_fund], options.slot[self._is_fund]
+        self._in_room = np.flatnonzero(self._slot >= 0)
+        self._slot = np.where(self._slot >= 0, self._slot, len(market.room)).astype(np.int32)
+        self._pool = market.pool_of_fund[self._fund]
+        self._fund_cost = options.cost[self._is_fund].astype(np.float32)
         self._lane_of_arc = np.repeat(np.arange(len(options.lane_cost)), np.diff(options.lane_start))
+        self._arc_cost = options.lane_cost[self._lane_of_arc]
         limits = market.limits
         self._has_head = market.capped & (limits.head_room < UNLIMITED)
         self.capacity = np.concatenate(
@@ -251,50 +259,61 @@ class SmoothDual:
         self.scale = 1.0 / np.sqrt(np.maximum(self.capacity, 1.0) * np.where(is_money, mean_cost, 1.0))
         reached = np.zeros(pools, dtype=np.bool_)
         reached[options.lane_pool] = True
-        reached[market.pool_of_fund[options.fund[self._is_fund]]] = True
+        reached[self._pool] = True
         self.fixed = np.concatenate([~reached, ~self._has_head, np.zeros(len(market.room), dtype=np.bool_)])
 
-    def evaluate(self, flat: Float, temperature: float, ramp: float) -> Smoothed:
-        """The smooth bound at a price vector, with everything its derivatives need."""
+    def evaluate(self, flat: Float, temperature: float, ramp: float) -> tuple[float, Float]:
+        """The smooth bound at a price vector, and the use of every limit.
+
+        Single precision per option: its noise is far below the temperature.
+        """
         options, pools, funds = self.options, self._pools, self._funds
         pool_price = flat[:pools] + self._surcharge
         head_price = flat[pools : pools + funds]
         room_price = np.append(flat[pools + funds :], 0.0)
-        lane_temperature = temperature / options.lane_cost
-        arc_price = pool_price[options.lane_pool]
-        lane_low = np.minimum.reduceat(arc_price, options.lane_start[:-1]) if len(arc_price) else arc_price
-        arc_share = np.exp((lane_low[self._lane_of_arc] - arc_price) / lane_temperature[self._lane_of_arc])
-        lane_total = np.add.reduceat(arc_share, options.lane_start[:-1]) if len(arc_share) else arc_share
-        arc_share /= lane_total[self._lane_of_arc]
-        lane_price = lane_low - lane_temperature * np.log(lane_total)
-        asked = np.empty(len(options.cost))
-        asked[self._is_lane] = options.cost[self._is_lane] * lane_price[options.lane[self._is_lane]]
-        fund, slot = options.fund[self._is_fund], options.slot[self._is_fund]
-        pool = self.market.pool_of_fund[fund]
-        asked[self._is_fund] = options.cost[self._is_fund] * pool_price[pool] + head_price[fund] + room_price[slot]
-        low = np.minimum.reduceat(asked, options.start[:-1])
-        share = np.exp((low[self._row_of_option] - asked) / temperature)
+        arcs = len(options.lane_pool)
+        asked = np.empty(len(options.cost), dtype=np.float32)
+        if arcs:
+            arc_price = pool_price[options.lane_pool]
+            low = np.minimum.reduceat(arc_price, options.lane_start[:-1])
+            arc_share = ((low[self._lane_of_arc] - arc_price) * (self._arc_cost / temperature)).astype(
+                np.float32
+            )
+            np.exp(arc_share, out=arc_share)
+            lane_total = np.add.reduceat(arc_share, options.lane_start[:-1], dtype=np.float64)
+            lane_price = low - (temperature / options.lane_cost) * np.log(lane_total)
+            asked[self._is_lane] = self._lane_option_cost * lane_price[self._lane]
+        asked[self._is_fund] = (
+            self._fund_cost * pool_price[self._pool] + head_price[self._fund] + room_price[self._slot]
+        )
+        least = np.minimum.reduceat(asked, options.start[:-1])
+        share = least[self._row_of_option]
+        share -= asked
+        share *= np.float32(1.0 / temperature)
+        np.exp(share, out=share)
         total = np.add.reduceat(share, options.start[:-1])
-        share /= total[self._row_of_option]
-        cell_price = low - temperature * np.log(total)
-        surplus, accepted, slope = self._surplus(cell_price - self._bonus, ramp)
-        flow = share * accepted[self._row_of_option]
-        paid = flow * options.cost
-        lane_paid = np.bincount(options.lane[self._is_lane], weights=paid[self._is_lane], minlength=len(lane_total))
-        arc_paid = arc_share * lane_paid[self._lane_of_arc]
+        surplus, accepted = self._surplus(least - temperature * np.log(total) - self._bonus, ramp)
+        share *= (accepted / total).astype(np.float32)[self._row_of_option]
         use = np.zeros(len(flat))
-        use[:pools] = np.bincount(options.lane_pool, weights=arc_paid, minlength=pools)
-        use[:pools] += np.bincount(pool, weights=paid[self._is_fund], minlength=pools)
-        use[pools : pools + funds] = np.bincount(fund, weights=flow[self._is_fund], minlength=funds)
+        if arcs:
+            lane_flow = share[self._is_lane]
+            lane_flow *= self._lane_option_cost
+            paid = np.bincount(self._lane, weights=lane_flow, minlength=len(lane_total)) / lane_total
+            arc_share *= paid.astype(np.float32)[self._lane_of_arc]
+            use[:pools] = np.bincount(options.lane_pool, weights=arc_share, minlength=pools)
+        flow = share[self._is_fund]
+        use[pools : pools + funds] = np.bincount(self._fund, weights=flow, minlength=funds)
         use[pools : pools + funds][~self._has_head] = 0.0
         if len(self.market.room):
-            heads = np.bincount(slot[slot >= 0], weights=flow[self._is_fund][slot >= 0], minlength=len(self.market.room))
-            use[pools + funds :] = heads
-        value = float(self.capacity @ flat) + surplus
-        return Smoothed(value, use, accepted, slope, share, flow, arc_share, arc_paid, lane_paid)
+            use[pools + funds :] = np.bincount(
+                self._slot[self._in_room], weights=flow[self._in_room], minlength=len(self.market.room)
+            )
+        flow *= self._fund_cost
+        use[:pools] += np.bincount(self._pool, weights=flow, minlength=pools)
+        return float(self.capacity @ flat) + surplus, use
 
-    def _surplus(self, price: Float, ramp: float) -> tuple[float, Float, Float]:
-        """Total surplus, and per cell the accepted workers and their fall per score unit."""
+    def _surplus(self, price: Float, ramp: float) -> tuple[float, Float]:
+        """Total surplus, and the accepted workers per cell."""
         x = price / self._unit
         nearest = np.clip(np.rint(x), 0, self._levels).astype(np.int64)
         above, total = self._above[self._rows, nearest + 1], self._sum[self._rows, nearest + 1]
@@ -303,8 +322,7 @@ class SmoothDual:
         part = np.clip(over / ramp + 0.5, 0.0, 1.0)
         partial = np.where(over >= ramp / 2, over, ramp * part * part / 2)
         surplus = float((total - above * x + here * partial).sum()) * self._unit * self.weight
-        slope = np.where((part > 0) & (part < 1), here / (ramp * self._unit), 0.0)
-        return surplus, (above + here * part) * self.weight, slope * self.weight
+        return surplus, (above + here * part) * self.weight
 
     def pack(self, prices: Prices) -> Float:
         """Prices as one vector: pools, heads, binding district caps."""
@@ -323,32 +341,43 @@ class SmoothDual:
     ) -> Prices:
         """Minimise the smooth bound from ``prices``; at most ``steps`` evaluations."""
         flat = self.pack(prices)
-        flat[self.fixed] = 0.0
         moving = np.flatnonzero(~self.fixed)
         scale = self.scale[moving]
         # One common factor keeps the objective near 1000, which the line search likes.
         unit = 1000.0 / max(1.0, float(self._sum[:, 0].sum()) * self._unit * self.weight)
 
+        best: list[Any] = [np.inf, flat.copy()]
+
         def objective(scaled: Float) -> tuple[float, Float]:
             flat[moving] = scaled * scale
-            at = self.evaluate(flat, temperature, ramp)
-            return at.value * unit, (self.capacity - at.use)[moving] * scale * unit
+            value, use = self.evaluate(flat, temperature, ramp)
+            if value < best[0]:
+                # A search cut short ends on a trial point; the best seen is what counts.
+                best[0], best[1] = value, flat.copy()
+            return value * unit, (self.capacity - use)[moving] * scale * unit
+
+        mark = [0, np.inf]
 
         def stop(intermediate_result: object) -> None:
+            mark[0] += 1
+            if mark[0] % _PATIENCE == 0:
+                settled = mark[1] - best[0] < _SETTLED * abs(best[0])
+                mark[1] = best[0]
+                if settled:
+                    raise StopIteration
             if stopped():
                 raise StopIteration
 
-        found = optimize.minimize(
+        optimize.minimize(
             objective,
             flat[moving] / scale,
             jac=True,
             method="L-BFGS-B",
             bounds=[(0.0, None)] * len(moving),
             callback=stop,
-            options={"maxfun": steps, "maxiter": steps, "maxcor": 20, "ftol": 1e-10, "gtol": 1e-10},
+            options={"maxfun": steps, "maxiter": steps, "maxcor": 20, "ftol": 1e-13, "gtol": 1e-10},
         )
-        flat[moving] = found.x * scale
-        return self.unpack(flat)
+        return self.unpack(best[1])
 
 
 def _lane_minimum(market: Market, pool_price: Float) -> Float:
@@ -357,7 +386,9 @@ def _lane_minimum(market: Market, pool_price: Float) -> Float:
     return np.asarray(np.minimum.reduceat(pool_price[market.lane_pool], market.lane_start[:-1]))
 
 
-def _capped_price(market: Market, prices: Prices, fund_price: Float, cell: Int64, fund: Int32) -> Float:
+def _capped_price(
+    market: Market, prices: Prices, fund_price: Float, cell: npt.NDArray[np.integer], fund: Int32
+) -> Float:
     cost = market.cells.cost[cell, market.fund_class[fund]]
     asked = cost * fund_price[fund] + prices.head[fund]
     slot = market.room_slot[fund, market.cells.district[cell]]

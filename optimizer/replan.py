@@ -18,6 +18,9 @@ from optimizer.problem import NONE, AllocationProblem
 from optimizer.rounding import wanted_workers
 from optimizer.rules import pair_accepted
 
+#: With so few arcs every cell may look around, not only those with somebody to place.
+_FEW_ARCS = 600_000
+
 
 def resume_plan(problem: AllocationProblem, market: Market, search: PriceSearch, margin: float) -> Plan:
     """A plan that holds every standing proposal it can, with arcs for whoever is still to be placed.
@@ -32,14 +35,14 @@ def resume_plan(problem: AllocationProblem, market: Market, search: PriceSearch,
     held, fund = held[stands], fund[stands]
     key, count = np.unique(cells.cell_of_worker[held].astype(np.int64) * funds + fund, return_counts=True)
     funded = np.bincount(cells.cell_of_worker[held], minlength=cells.count)
-    seeking = np.flatnonzero(wanted_workers(cells, search.asked) > funded)
+    few = int(cells.degree[cells.group].sum()) <= _FEW_ARCS
+    seeking = np.arange(cells.count) if few else np.flatnonzero(wanted_workers(cells, search.asked) > funded)
     options = gather_options(market, seeking, search.prices, margin)
     near = open_arcs(market, options, search.prices)
     every = np.union1d(key, near.cell.astype(np.int64) * funds + near.fund)
     arcs = make_arcs(market, every // funds, every % funds, search.prices)
     plan = Plan(cells, market.limits, market.room, arcs, market.limits.usable)
-    arc = np.searchsorted(every, key)
-    plan.add(arc, count)
+    plan.add(np.atleast_1d(np.searchsorted(every, key)), count)
     _drop_what_no_longer_fits(plan)
     return plan
 

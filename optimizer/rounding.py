@@ -17,11 +17,16 @@ from optimizer.cells import Cells
 from optimizer.limits import expand
 from optimizer.market import Float
 from optimizer.plan import Plan, accept_requests
-from optimizer.problem import Int64
+from optimizer.problem import Int32, Int64
 
 
 def round_flows(
-    plan: Plan, asked: Float, weight: Float, rng: np.random.Generator, stopped: Callable[[], bool], rounds: int = 60
+    plan: Plan,
+    asked: Float,
+    weight: Float,
+    rng: np.random.Generator,
+    stopped: Callable[[], bool],
+    rounds: int = 60,
 ) -> None:
     """Place the workers that their cell's price accepts.
 
@@ -44,7 +49,9 @@ def round_flows(
         # Stratified draws: workers of one cell spread over its funds evenly.
         first = np.flatnonzero(np.diff(cell, prepend=-1))
         length = np.diff(np.append(first, len(cell)))
-        place = (np.arange(len(cell)) - np.repeat(first, length) + rng.random(len(cell))) / np.repeat(length, length)
+        place = (np.arange(len(cell)) - np.repeat(first, length) + rng.random(len(cell))) / np.repeat(
+            length, length
+        )
         arc = np.searchsorted(total, low + place * (high - low) * (1 - 1e-12), side="right") - 1
         # Refusing someone costs its margin, unless other funds are open to it.
         choice = open_weight[arc] / (high - low)
@@ -81,7 +88,7 @@ def fill_leftovers(plan: Plan, stopped: Callable[[], bool]) -> None:
         plan.add(best[taken], 1)
 
 
-def _best_per_cell(cell: Int64, margin: Float) -> Int64:
+def _best_per_cell(cell: Int32, margin: Float) -> Int64:
     """Row of the largest margin of each run of equal cells."""
     first = np.flatnonzero(np.diff(cell, prepend=-1))
     top = np.maximum.reduceat(margin, first)

@@ -43,9 +43,6 @@ from optimizer.verify import verify
 
 __all__ = ["Progress", "solve"]
 
-#: Most arcs that rounding and exchanges look at.
-_MOST_ARCS = 6_000_000
-
 
 def solve(
     problem: AllocationProblem,
@@ -91,7 +88,9 @@ def solve(
         amount = np.zeros(len(problem.workers), dtype=np.int64)
         funded = np.flatnonzero(fund_of_worker >= 0)
         amount[funded] = pair_cost_rupiah(problem, funded, fund_of_worker[funded])
-        tiers = _measure(problem, policy, market, search, coverage_bound, fund_of_worker, amount, scores, exact, clock)
+        tiers = _measure(
+            problem, policy, market, search, coverage_bound, fund_of_worker, amount, scores, exact, clock
+        )
     proven = all(tier.proven for tier in tiers)
     result = AllocationResult(
         status=Status.CANCELLED if clock.was_cancelled else Status.OPTIMAL if proven else Status.FEASIBLE,
@@ -108,7 +107,12 @@ def solve(
 
 
 def _replan(
-    problem: AllocationProblem, policy: Policy, market: Market, previous: Prices | None, clock: Clock, seed: int
+    problem: AllocationProblem,
+    policy: Policy,
+    market: Market,
+    previous: Prices | None,
+    clock: Clock,
+    seed: int,
 ) -> tuple[PriceSearch, Plan] | None:
     """The warm path: standing prices and proposals; ``None`` when it does not come near enough."""
     if previous is None or previous.fund.shape != (len(problem.funds),) or not len(problem.workers):
@@ -123,13 +127,18 @@ def _replan(
         stopped = _until(clock, 0.5)
         round_flows(plan, search.asked, weight, np.random.default_rng(seed), stopped)
         fill_leftovers(plan, _never)
-        exchange_workers(plan, stopped, rounds=40)
+        exchange_workers(plan, stopped, rounds=20)
         meet_minimums(plan, stopped)
         fill_leftovers(plan, _never)
         _serve_later_tiers(problem, policy, plan, clock)
     gap = (search.bound - plan.value()) / max(1.0, search.bound)
     usual = 0.0004 + 0.12 * len(problem.funds) / len(problem.workers)
     return (search, plan) if gap <= max(usual, previous.gap) + 0.0003 else None
+
+
+def _margin(arcs: int) -> float:
+    """How much dearer than the cheapest a fund may be for rounding to look at it; fewer when arcs abound."""
+    return 3.0 if arcs <= 1_000_000 else 1.0 if arcs <= 8_000_000 else 0.4
 
 
 def _score_unit(market: Market) -> float:
@@ -146,7 +155,7 @@ def _make_plan(market: Market, search: PriceSearch, clock: Clock, seed: int) -> 
     if total <= 400_000:
         options = gather_options(market, np.arange(cells.count), None, np.inf)
     else:
-        options = gather_options(market, np.arange(cells.count), search.prices, (5.0 if total <= _MOST_ARCS else 0.5) * unit)
+        options = gather_options(market, np.arange(cells.count), search.prices, _margin(total) * unit)
     arcs = open_arcs(market, options, search.prices)
     plan = Plan(cells, market.limits, market.room, arcs, market.limits.usable)
     if not len(arcs.fund):
@@ -158,10 +167,11 @@ def _make_plan(market: Market, search: PriceSearch, clock: Clock, seed: int) -> 
     round_flows(plan, search.asked, weight, rng, stopped)
     clock.report("fill", value=plan.value())
     fill_leftovers(plan, _never)
-    exchange_workers(plan, stopped)
+    least_gain = 2e-6 if len(market.cells.score) > 20_000 else 0.0
+    exchange_workers(plan, stopped, least_gain=least_gain)
     meet_minimums(plan, stopped)
     clock.report("exchange", value=plan.value())
-    exchange_workers(plan, stopped)
+    exchange_workers(plan, stopped, least_gain=least_gain)
     fill_leftovers(plan, _never)
     return plan
 

@@ -154,7 +154,9 @@ def _draw_funds(
         min_workers=_limit(some(shape.with_minimum), affordable * rng.uniform(0.1, 0.9, funds)),
         heads_used=np.zeros((funds, shape.districts), dtype=np.int64),
         expiry_rank=expiry,
-        cost_class=np.where(kind == FundKind.APBD, 1, np.where(some(shape.discounted), 2, 0)).astype(np.int32),
+        cost_class=np.where(kind == FundKind.APBD, 1, np.where(some(shape.discounted), 2, 0)).astype(
+            np.int32
+        ),
     )
 
 

@@ -80,10 +80,14 @@ def best_by_trying(problem: AllocationProblem, policy: Policy) -> list[float]:
     """Every tier's value in the lexicographic optimum, found by trying all plans."""
     workers, funds = len(problem.workers), len(problem.funds)
     choices = [np.append(np.flatnonzero(row), NONE) for row in _accepted(problem)]
-    plans = np.stack([axis.reshape(-1) for axis in np.meshgrid(*choices, indexing="ij")], axis=1).astype(np.int32)
+    plans = np.stack([axis.reshape(-1) for axis in np.meshgrid(*choices, indexing="ij")], axis=1).astype(
+        np.int32
+    )
     every = np.arange(workers)
     cost = np.zeros((workers, funds + 1), dtype=np.int64)
-    cost[:, :funds] = problem.cost_rupiah[problem.workers.cost_class[:, None], problem.funds.cost_class[None, :]]
+    cost[:, :funds] = problem.cost_rupiah[
+        problem.workers.cost_class[:, None], problem.funds.cost_class[None, :]
+    ]
     amount = cost[every, plans]
     keep = np.ones(len(plans), dtype=np.bool_)
     district = problem.district_of_village[problem.workers.village]

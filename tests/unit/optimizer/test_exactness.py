@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.unit.optimizer.allocation_cases import MOST_PLANS, best_by_trying, count_plans, draw_problem
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from optimizer.policy import Policy, Tier
 from optimizer.result import Status
 from optimizer.solve import solve
+from tests.unit.optimizer.allocation_cases import MOST_PLANS, best_by_trying, count_plans, draw_problem
 
 SHAPES = st.sampled_from([(1, 1), (3, 2), (5, 3), (6, 4), (8, 2), (9, 3), (12, 2), (12, 4)])
 POLICIES = st.sampled_from(
@@ -18,7 +18,9 @@ POLICIES = st.sampled_from(
         Policy.from_mapping({}),
         Policy.from_mapping({"coverage_counts": "worker_months"}),
         Policy.from_mapping({"tiers": ["coverage", "apbd_saving", "stability"]}),
-        Policy((Tier("coverage", 0.1), Tier("equity", 0.2, 2.0), Tier("stability", 0.3), Tier("apbd_saving"))),
+        Policy(
+            (Tier("coverage", 0.1), Tier("equity", 0.2, 2.0), Tier("stability", 0.3), Tier("apbd_saving"))
+        ),
     ]
 )
 
