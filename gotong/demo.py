@@ -107,9 +107,9 @@ def _play(house: House, screen: Screen, stop: StopSignals, *, workers: int, seed
     # What an interrupted start left in the outbox comes first: until then nobody knows what is missing.
     if not _wait_until(lambda: _nothing_under_way(house.engine), stop, _SETTLE_TIMEOUT_SECONDS):
         raise StopRequestedError
-    screen.say("Sending four budget lines and sixty pledges, and waiting for the worker to take them")
+    screen.say("Sending four budget lines and sixty pledges, and waiting for the worker and its solver")
     _send_funds(house.engine, year)
-    if not _wait_until(lambda: _nothing_under_way(house.engine), stop, _SETTLE_TIMEOUT_SECONDS):
+    if not _wait_until(lambda: _is_quiet(house.engine), stop, _SETTLE_TIMEOUT_SECONDS):
         raise StopRequestedError
     with house.engine.connect() as connection:
         last = connection.scalar(_LAST_NUMBER, {"source": source})
@@ -160,7 +160,7 @@ def _stream(
         if now - shown_at >= 0.4:
             shown_at = now
             screen.show(DemoProgress(sent, missing, now - started, read_overview(house.engine, REGENCY)))
-            if sent == missing and _nothing_under_way(house.engine) and not _match_due(house.engine):
+            if sent == missing and _is_quiet(house.engine):
                 # A moment of quiet, since a signal may rise between the two looks.
                 if settled_since is not None:
                     return
@@ -238,9 +238,11 @@ def _nothing_under_way(engine: Engine) -> bool:
     return waiting + in_flight == 0
 
 
-def _match_due(engine: Engine) -> bool:
+def _is_quiet(engine: Engine) -> bool:
+    """Every event has its outcome, and no match is due or under way."""
     with engine.connect() as connection:
-        return bool(connection.scalar(_MATCH_DUE, {"regency": REGENCY}))
+        match_due = connection.scalar(_MATCH_DUE, {"regency": REGENCY})
+    return not match_due and _nothing_under_way(engine)
 
 
 def _wait_until(condition: Any, stop: StopSignals, timeout_seconds: float) -> bool:
