@@ -10,17 +10,25 @@ from typing import Any
 
 import orjson
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, insert, text
 
 from models.database import open_engine
 from models.message import BATCH_CONTENT_TYPE, EventEnvelope, Refusal
+from models.tables import InboxEvent
 from tests.builders import KUKAR, apply_fund, pledge
 from tests.event_builders import CONTEXT, NOW, VAULT, envelope, message, nik_of, worker_data, worker_event
 from workflow.dead_letter import count_dead_letters, list_dead_letters, replay_dead_letters
 from workflow.load_regions import load_regions
-from workflow.outbox import take_unpublished
+from workflow.outbox import (
+    NewMessage,
+    count_unsettled,
+    enqueue_messages,
+    mark_published,
+    take_unpublished,
+)
 from workflow.outcome import BatchOutcome, Unavailable
 from workflow.register import register_workers
+from workflow.validate import validate_workers
 
 
 @pytest.fixture
@@ -328,22 +336,112 @@ def test_two_processes_with_the_same_events_register_each_worker_once(engine: En
     assert list_dead_letters(engine) == []
 
 
-def test_an_outbox_message_is_settled_with_its_last_event(engine: Engine) -> None:
-    from workflow.outbox import NewMessage, count_unsettled, enqueue_messages, mark_published
+def while_blocked(engine: Engine, blocker: Connection, *events: EventEnvelope) -> list[str]:
+    """Register in another thread; once it waits for ``blocker``, let that commit, and return the outcomes."""
+    results: list[list[str]] = []
+    thread = threading.Thread(target=lambda: results.append(outcomes(engine, *events)))
+    thread.start()
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    )
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as observer:
+        while thread.is_alive() and not observer.scalar(waiting):
+            thread.join(0.01)
+    blocker.commit()
+    thread.join()
+    return results[0]
 
+
+def test_a_need_that_another_process_is_about_to_commit_is_waited_for(engine: Engine) -> None:
+    register(engine, worker_event(1))
+    move_need(engine, "closed")
+    with engine.connect() as other:
+        other.execute(text("SELECT FROM worker FOR UPDATE"))
+        other.execute(
+            text(
+                "INSERT INTO coverage_need (worker_id, regency_code, district_code, village_code, programmes,"
+                " months, start_month, priority, reported_at) SELECT worker_id, regency_code, district_code,"
+                " village_code, programmes, months, start_month, priority, reported_at FROM coverage_need"
+            )
+        )
+        assert while_blocked(engine, other, worker_event(1, days=1)) == ["updated"]
+    assert [need[2] for need in needs(engine)] == ["closed", "waiting"]
+
+
+def test_an_event_that_another_process_is_about_to_commit_becomes_a_repeat(engine: Engine) -> None:
+    event = worker_event(1)
+    (report,) = validate_workers(CONTEXT, [event])
+    assert not isinstance(report, Refusal)
+    with engine.connect() as other:
+        other.execute(
+            insert(InboxEvent).values(
+                event_key=event.key,
+                type=event.type,
+                source=event.source,
+                event_id=event.id,
+                content_hash=report.content_hash,
+                log_id="test",
+                topic="topic",
+                partition=0,
+                offset=0,
+                outcome="registered",
+            )
+        )
+        assert while_blocked(engine, other, event) == ["repeated"]
+    assert needs(engine) == []
+    assert list_dead_letters(engine) == []
+
+
+def carried(engine: Engine, events: list[EventEnvelope]) -> list[EventEnvelope]:
+    """The events as if they had come in one message from the outbox."""
     with engine.begin() as connection:
-        connection.execute(text("ALTER TABLE coverage_need ADD CONSTRAINT surprise CHECK (priority <> 77)"))
         enqueue_messages(connection, [NewMessage("topic", b"[...]", intake=True)])
         (record,) = take_unpublished(connection, 1)
         mark_published(connection, [record.id], "test")
     carrier = message(b"[...]", headers=record.headers)
-    events = [
-        replace(worker_event(number, priority=77 if number == 0 else 50), message=carrier, position=number)
-        for number in range(4)
-    ]
-    assert outcomes(engine, *events) == ["refused", "registered", "registered", "registered"]
+    return [replace(event, message=carrier, position=number) for number, event in enumerate(events)]
+
+
+def unsettled(engine: Engine) -> int:
     with engine.connect() as connection:
-        assert count_unsettled(connection) == (0, 0, 0)
+        return count_unsettled(connection)[1]
+
+
+def test_an_outbox_message_is_settled_when_its_events_are_stored(engine: Engine) -> None:
+    events = carried(engine, [worker_event(1), worker_event(2, months=13)])
+    assert unsettled(engine) == 1
+    assert outcomes(engine, *events) == ["registered", "refused"]
+    assert unsettled(engine) == 0
+
+
+def test_an_outbox_message_is_not_settled_while_one_of_its_events_is_not_stored(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE coverage_need ADD CONSTRAINT surprise CHECK (priority <> 77)"))
+        connection.execute(
+            text(
+                "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS"
+                " $$ BEGIN RAISE EXCEPTION 'away' USING ERRCODE = 'admin_shutdown'; END $$"
+            )
+        )
+        connection.execute(
+            text(
+                "CREATE TRIGGER outage BEFORE INSERT ON coverage_need FOR EACH ROW"
+                " WHEN (new.priority = 66) EXECUTE FUNCTION fail()"
+            )
+        )
+    # Rows are stored in the order of the hash: the poison must be met before the outage.
+    first, *others = sorted(range(4), key=lambda number: VAULT.hash_nik(nik_of(number)))
+    poison, outage = worker_event(first, priority=77), worker_event(others[2], priority=66)
+    events = carried(engine, [poison, worker_event(others[0]), worker_event(others[1]), outage])
+    with pytest.raises(Unavailable):
+        register(engine, *events)
+    assert len(needs(engine)) == 1  # the first half was stored
+    assert unsettled(engine) == 1
+    with engine.begin() as connection:
+        connection.execute(text("DROP TRIGGER outage ON coverage_need"))
+    assert outcomes(engine, *events) == ["refused", "repeated", "registered", "registered"]
+    assert unsettled(engine) == 0
 
 
 def test_of_a_batch_only_the_refused_event_is_kept_and_replayed(engine: Engine) -> None:
