@@ -60,11 +60,14 @@ def solve_any_cost(
     on_progress: Callable[[Progress], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> AllocationResult:
-    """Solve a problem in which some cover may cost nothing (a discount of 1 on JKK and JKM).
+    """Solve a problem with funds of any size and cover that may cost nothing; the result is verified.
 
-    The optimiser wants positive costs. So money is counted in parts of a rupiah so small that one
-    part for every free cover together stays below a rupiah: what is affordable does not change.
+    The optimiser adds up amounts in 64 bits, so no fund is shown to it with more than all cover
+    together costs. It wants positive costs, so where some cover is free (a discount of 1 on JKK and
+    JKM) money is counted in parts of a rupiah, so small that one part for every free cover together
+    stays below a rupiah. Neither changes what is affordable.
     """
+    whole, problem = problem, _cap_amounts(problem)
     if not problem.cost_rupiah.size or int(problem.cost_rupiah.min()) > 0:
         result = solve(
             problem,
@@ -89,18 +92,29 @@ def solve_any_cost(
                 cancelled=cancelled,
             ),
         )
-    verify(problem, policy, result)
+    verify(whole, policy, result)
     return result
+
+
+def _cap_amounts(problem: AllocationProblem) -> AllocationProblem:
+    amounts = problem.funds.amount_rupiah
+    enough = _all_cover_rupiah(problem) + 1
+    return replace(problem, funds=replace(problem.funds, amount_rupiah=np.minimum(amounts, enough)))
+
+
+def _all_cover_rupiah(problem: AllocationProblem) -> int:
+    """What all needs cost together when the dearest fund pays each."""
+    if not problem.cost_rupiah.size:
+        return 0
+    return int(problem.cost_rupiah.max(axis=1)[problem.workers.cost_class].sum())
 
 
 def _count_in_parts(problem: AllocationProblem) -> tuple[AllocationProblem, int]:
     """The problem with every rupiah as ``parts`` parts, free cover costing one part."""
     workers = len(problem.workers)
-    dearest = problem.cost_rupiah.max(axis=1)[problem.workers.cost_class]
-    # No fund needs more than all cover together costs; so large amounts do not overflow.
-    enough = int(dearest.sum()) + 1
+    enough = _all_cover_rupiah(problem) + 1
     parts = max(1, min(workers + 1, (_HIGHEST_SCALED - workers) // enough))
-    amount = np.minimum(problem.funds.amount_rupiah, enough) * parts + min(workers, parts - 1)
+    amount = problem.funds.amount_rupiah * parts + min(workers, parts - 1)
     return (
         replace(
             problem,

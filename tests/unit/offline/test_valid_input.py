@@ -274,6 +274,8 @@ def test_two_thousand_funds_of_the_largest_amount(offline: Offline) -> None:
     outcome = matched(offline.allocate([WORKER], funds))
     assert outcome.report["funded"] == 1
     assert outcome.report["available_rupiah"] == 2_000 * 2**53
+    assert outcome.report["status"] == "OPTIMAL"
+    assert [tier["gap"] for tier in outcome.report["tiers"]] == [0] * 5
 
 
 def test_names_that_look_like_markup_are_written_as_they_are(offline: Offline) -> None:
