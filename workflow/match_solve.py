@@ -65,7 +65,8 @@ def solve_any_cost(
     The optimiser adds up amounts in 64 bits, so no fund is shown to it with more than all cover
     together costs. It wants positive costs, so where some cover is free (a discount of 1 on JKK and
     JKM) money is counted in parts of a rupiah, so small that one part for every free cover together
-    stays below a rupiah. Neither changes what is affordable.
+    stays below a rupiah. Neither changes what is affordable. (With millions of needs 64 bits leave
+    fewer parts; then free cover may cost a fund a few rupiah more, and the bound is widened by it.)
     """
     whole, problem = problem, _cap_amounts(problem)
     if not problem.cost_rupiah.size or int(problem.cost_rupiah.min()) > 0:
@@ -113,7 +114,9 @@ def _count_in_parts(problem: AllocationProblem) -> tuple[AllocationProblem, int]
     """The problem with every rupiah as ``parts`` parts, free cover costing one part."""
     workers = len(problem.workers)
     enough = _all_cover_rupiah(problem) + 1
-    parts = max(1, min(workers + 1, (_HIGHEST_SCALED - workers) // enough))
+    # The solver adds up all funds, so their sum has to fit as well.
+    together = (enough + 1) * max(1, len(problem.funds))
+    parts = max(2, min(workers + 1, _HIGHEST_SCALED // together))
     amount = problem.funds.amount_rupiah * parts + min(workers, parts - 1)
     return (
         replace(
@@ -132,14 +135,20 @@ def _count_in_rupiah(
     funded = np.flatnonzero(scaled.fund_of_worker != NONE)
     amount = np.zeros(len(scaled.fund_of_worker), dtype=np.int64)
     amount[funded] = pair_cost_rupiah(problem, funded, scaled.fund_of_worker[funded])
+    exact = parts > len(problem.workers)
     tiers = []
     for tier in scaled.tiers:
+        if tier.name == "coverage" and not exact:
+            # At these prices every fund with one part more per need bounds the plan from above.
+            bound = tier.bound + float(scaled.prices.fund.sum()) * len(problem.workers)
+            gap = relative_gap(tier.name, tier.value, bound)
+            tier = TierResult(tier.name, tier.value, bound, gap, tier.seconds, proven=False)
         if tier.name == "apbd_saving":
             value = tier_value(tier.name, problem, policy, scaled.fund_of_worker, amount)
             # Free cover adds less than a rupiah to the scaled sum, so the floor stays a bound.
             bound = min(value, float(tier.bound // parts))
             gap = relative_gap(tier.name, value, bound)
-            tier = TierResult(tier.name, value, bound, gap, tier.seconds, proven=gap == 0.0)
+            tier = TierResult(tier.name, value, bound, gap, tier.seconds, proven=exact and gap == 0.0)
         tiers.append(tier)
     status = scaled.status
     if status is Status.OPTIMAL and not all(tier.proven for tier in tiers):

@@ -283,3 +283,17 @@ def test_names_that_look_like_markup_are_written_as_they_are(offline: Offline) -
     assert outcome.paid == {"w1": "[bold]:warning:[/bold]"}
     told = offline.call("explain", "w1", "--run", str(outcome.out))
     assert "[bold]:warning:[/bold] pays JKK+JKM" in told.stdout
+
+
+def test_free_cover_keeps_an_honest_bound_when_64_bits_get_tight(
+    offline: Offline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A small word stands in for millions of needs: three parts to the rupiah for five needs.
+    monkeypatch.setattr("workflow.match_solve._HIGHEST_SCALED", 3 * 35_002)
+    rows = [worker_with(worker_id=f"w{i}", priority=str(i + 1)) for i in range(4)]
+    rows.append(worker_with(worker_id="health", programmes="JKN", months="1", priority="100"))
+    outcome = matched(offline.allocate(rows, [fund_with(jkk_jkm_discount="1", amount_rupiah="35000")]))
+    assert "health" in outcome.paid
+    tier = outcome.report["tiers"][0]
+    assert tier["bound"] >= 110 and not tier["proven"]
+    assert outcome.report["status"] == "FEASIBLE"
