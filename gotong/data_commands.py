@@ -38,7 +38,7 @@ class ImportKind(StrEnum):
 
 
 InputFile = Annotated[
-    Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="The file to read.")
+    Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, readable=True, help="The file to read.")
 ]
 Partial = Annotated[bool, typer.Option("--partial", help="Take the good rows although others are wrong.")]
 Topic = Annotated[str | None, typer.Option(help="Only this topic.")]
@@ -129,7 +129,7 @@ def send_events(file: InputFile, partial: Partial = False) -> None:
 
 
 def import_file(
-    kind: Annotated[ImportKind, typer.Argument(help="What the rows are.")],
+    kind: Annotated[ImportKind, typer.Argument(metavar="workers|pledges|budgets", help="What the rows are.")],
     file: InputFile,
     partial: Partial = False,
 ) -> None:
@@ -289,7 +289,8 @@ def _report_submission(outcome: SubmitOutcome) -> None:
     if outcome.problems and not outcome.events:
         typer.echo("gotong: nothing was taken; mend the rows, or take the good ones with --partial", err=True)
     else:
-        typer.echo(f"{outcome.events} events taken; the stream workers publish them.")
+        plural = "" if outcome.events == 1 else "s"
+        typer.echo(f"{outcome.events:,} event{plural} taken; the stream workers publish what waits.")
     raise typer.Exit(2 if outcome.problems else 0)
 
 

@@ -16,6 +16,7 @@ import webbrowser
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -78,9 +79,9 @@ def run_demo(settings: Settings, *, workers: int, seed: int, browser: bool, stop
             code = _play(house, screen, stop, workers=workers, seed=seed)
             if not stop_after:
                 screen.say(f"Portal: {house.portal_url}")
-                screen.say(
-                    "It keeps serving until Ctrl-C. In another terminal try: gotong status, gotong dlq list"
-                )
+                command = ".venv/bin/gotong" if Path(".venv/bin/gotong").exists() else "gotong"
+                screen.say("It keeps serving until Ctrl-C. Meanwhile try in another terminal:")
+                screen.say(f"  {command} status    {command} audit    {command} dlq list")
                 while not stop.wait(1.0):
                     pass
             screen.say("Stopping")
