@@ -133,3 +133,45 @@ def _accepted(problem: AllocationProblem) -> np.ndarray:
     return pair_accepted(
         problem, np.arange(len(problem.workers))[:, None], np.arange(len(problem.funds))[None, :]
     )
+
+
+def plain_problem(workers: int, funds: int, amount_rupiah: int = 1_000) -> AllocationProblem:
+    """Workers of one village that cost 10 rupiah each, and funds without any rule."""
+    none = np.full(funds, NONE)
+    zeros = np.zeros(workers, dtype=np.int32)
+    return AllocationProblem(
+        workers=Workers(
+            village=zeros,
+            occupation=zeros,
+            bundle=zeros,
+            months=zeros + 1,
+            start_month=zeros,
+            priority=(np.arange(workers) % 100 + 1).astype(np.int32),
+            sex=zeros.astype(np.int8),
+            age=zeros.astype(np.int16) + 30,
+            cost_class=zeros,
+            current_fund=zeros + NONE,
+        ),
+        funds=Funds(
+            kind=np.zeros(funds, dtype=np.int8),
+            amount_rupiah=np.full(funds, amount_rupiah, dtype=np.int64),
+            village_allowed=np.ones((funds, 1), dtype=np.bool_),
+            occupation_allowed=np.ones((funds, 1), dtype=np.bool_),
+            bundle_allowed=np.ones((funds, 1), dtype=np.bool_),
+            max_months=none.astype(np.int32),
+            sex_allowed=np.ones((funds, 3), dtype=np.bool_),
+            age_from=none.astype(np.int16),
+            age_to=none.astype(np.int16),
+            window_from=none.astype(np.int32),
+            window_to=none.astype(np.int32),
+            head_count_cap=none.astype(np.int64),
+            district_cap=none.astype(np.int64),
+            min_workers=none.astype(np.int64),
+            heads_used=np.zeros((funds, 1), dtype=np.int64),
+            expiry_rank=np.zeros(funds, dtype=np.int32),
+            cost_class=np.zeros(funds, dtype=np.int32),
+        ),
+        district_of_village=np.zeros(1, dtype=np.int32),
+        districts=1,
+        cost_rupiah=np.array([[10]], dtype=np.int64),
+    )
