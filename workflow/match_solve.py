@@ -15,7 +15,7 @@ from optimizer.progress import Progress
 from optimizer.result import AllocationResult, Prices, Status, TierResult
 from optimizer.rules import pair_cost_rupiah
 from optimizer.solve import solve
-from optimizer.tiers import relative_gap, tier_value
+from optimizer.tiers import relative_gap, tier_value, worker_scores
 from optimizer.verify import verify
 from workflow.match_problem import MatchNames
 from workflow.match_run import MatchInput, MatchRun
@@ -65,8 +65,8 @@ def solve_any_cost(
     The optimiser adds up amounts in 64 bits, so no fund is shown to it with more than all cover
     together costs. It wants positive costs, so where some cover is free (a discount of 1 on JKK and
     JKM) money is counted in parts of a rupiah, so small that one part for every free cover together
-    stays below a rupiah. Neither changes what is affordable. (With millions of needs 64 bits leave
-    fewer parts; then free cover may cost a fund a few rupiah more, and the bound is widened by it.)
+    stays below a rupiah. Neither changes what is affordable. (Where needs x money leave 64 bits too
+    few parts, free cover may cost a fund a rupiah or more, and no bound is claimed.)
     """
     whole, problem = problem, _cap_amounts(problem)
     if not problem.cost_rupiah.size or int(problem.cost_rupiah.min()) > 0:
@@ -113,10 +113,9 @@ def _all_cover_rupiah(problem: AllocationProblem) -> int:
 def _count_in_parts(problem: AllocationProblem) -> tuple[AllocationProblem, int]:
     """The problem with every rupiah as ``parts`` parts, free cover costing one part."""
     workers = len(problem.workers)
-    enough = _all_cover_rupiah(problem) + 1
-    # The solver adds up all funds, so their sum has to fit as well.
-    together = (enough + 1) * max(1, len(problem.funds))
-    parts = max(2, min(workers + 1, _HIGHEST_SCALED // together))
+    # The solver adds up all funds, and may add up all costs, so both sums have to fit.
+    largest = max(sum(problem.funds.amount_rupiah.tolist()), _all_cover_rupiah(problem)) + 1
+    parts = max(2, min(workers + 1, _HIGHEST_SCALED // largest))
     amount = problem.funds.amount_rupiah * parts + min(workers, parts - 1)
     return (
         replace(
@@ -136,20 +135,22 @@ def _count_in_rupiah(
     amount = np.zeros(len(scaled.fund_of_worker), dtype=np.int64)
     amount[funded] = pair_cost_rupiah(problem, funded, scaled.fund_of_worker[funded])
     exact = parts > len(problem.workers)
+    everyone = float(worker_scores(problem, policy).sum())
     tiers = []
     for tier in scaled.tiers:
-        if tier.name == "coverage" and not exact:
-            # At these prices every fund with one part more per need bounds the plan from above.
-            bound = tier.bound + float(scaled.prices.fund.sum()) * len(problem.workers)
-            gap = relative_gap(tier.name, tier.value, bound)
-            tier = TierResult(tier.name, tier.value, bound, gap, tier.seconds, proven=False)
+        value = tier_value(tier.name, problem, policy, scaled.fund_of_worker, amount)
+        bound = tier.bound
         if tier.name == "apbd_saving":
-            value = tier_value(tier.name, problem, policy, scaled.fund_of_worker, amount)
             # Free cover adds less than a rupiah to the scaled sum, so the floor stays a bound.
             bound = min(value, float(tier.bound // parts))
-            gap = relative_gap(tier.name, value, bound)
-            tier = TierResult(tier.name, value, bound, gap, tier.seconds, proven=exact and gap == 0.0)
-        tiers.append(tier)
+        if not exact:
+            bound = {"coverage": everyone, "equity": 1.0}.get(tier.name, 0.0)
+        gap = relative_gap(tier.name, value, bound)
+        tiers.append(
+            TierResult(
+                tier.name, value, bound, gap, tier.seconds, proven=exact and (tier.proven or gap == 0.0)
+            )
+        )
     status = scaled.status
     if status is Status.OPTIMAL and not all(tier.proven for tier in tiers):
         status = Status.FEASIBLE

@@ -289,7 +289,7 @@ def test_free_cover_keeps_an_honest_bound_when_64_bits_get_tight(
     offline: Offline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A small word stands in for millions of needs: three parts to the rupiah for five needs.
-    monkeypatch.setattr("workflow.match_solve._HIGHEST_SCALED", 3 * 35_002)
+    monkeypatch.setattr("workflow.match_solve._HIGHEST_SCALED", 3 * 35_001)
     rows = [worker_with(worker_id=f"w{i}", priority=str(i + 1)) for i in range(4)]
     rows.append(worker_with(worker_id="health", programmes="JKN", months="1", priority="100"))
     outcome = matched(offline.allocate(rows, [fund_with(jkk_jkm_discount="1", amount_rupiah="35000")]))
