@@ -29,7 +29,7 @@ from gotong.watch import watched
 
 _POM = Path(__file__).with_name("pom.xml")
 _JAVA_VERSION_MIN = 17
-_START_TIMEOUT_SECONDS = 60.0
+_START_TIMEOUT_SECONDS = 120.0
 _STOP_TIMEOUT_SECONDS = 20.0
 _FETCH_TIMEOUT_SECONDS = 600.0
 _CLUSTER_ID = "R290b25nLXRlc3QtY2x1cw"  # Any 16 bytes in base64.
