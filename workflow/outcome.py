@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 REFUSED = "refused"
 
@@ -48,6 +49,8 @@ def watch_availability() -> Iterator[None]:
         raise
     except DBAPIError as error:
         raise Unavailable(_describe(error)) from error
+    except PoolTimeoutError as error:
+        raise Unavailable("no free database connection") from error
 
 
 def _describe(error: DBAPIError) -> str:
