@@ -54,7 +54,16 @@ Seconds = Annotated[
     ),
 ]
 RunDirectory = Annotated[
-    Path, typer.Option("--run", exists=True, file_okay=False, help="Directory of a finished run.")
+    Path | None,
+    typer.Option(
+        "--run",
+        exists=True,
+        file_okay=False,
+        help="Directory of a finished run; without it, the match that stands in the database.",
+    ),
+]
+Regency = Annotated[
+    str | None, typer.Option(help="Without --run: regency code; the first served one if left out.")
 ]
 
 
@@ -97,18 +106,20 @@ def allocate(
 
 
 def explain(
-    worker: Annotated[str, typer.Argument(help="A worker_id of the run.")],
-    run: RunDirectory,
+    worker: Annotated[str, typer.Argument(help="A worker_id of the run; without --run a need's number.")],
+    run: RunDirectory = None,
+    regency: Regency = None,
     language: Annotated[SpokenLanguage, typer.Option(help="Language of the answer.")] = SpokenLanguage.EN,
 ) -> None:
     """Say why a worker is paid by this fund, or by none."""
     from gotong.offline_match import run_explain
 
-    raise typer.Exit(run_explain(worker, run, language.value))
+    raise typer.Exit(run_explain(worker, run, regency, language.value))
 
 
 def what_if(
-    run: RunDirectory,
+    run: RunDirectory = None,
+    regency: Regency = None,
     fund: Annotated[str | None, typer.Option(help="The fund that the question is about.")] = None,
     add_rupiah: Annotated[
         int | None, typer.Option(help="Rupiah more (or, negative, less) for --fund.")
@@ -140,4 +151,4 @@ def what_if(
     from gotong.offline_match import Question, run_what_if
 
     question = Question(fund, add_rupiah, tuple(change or ()), remove, new_funds, policy)
-    raise typer.Exit(run_what_if(run, question, time_limit, as_json))
+    raise typer.Exit(run_what_if(run, regency, question, time_limit, as_json))

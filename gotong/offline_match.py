@@ -21,6 +21,8 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
+from gotong.attach import open_database
+from gotong.settings import load_settings
 from models.region import load_regions
 from models.tariff import TariffError, TariffTable, default_table, override_table, parse_rows
 from optimizer.progress import Progress
@@ -43,6 +45,7 @@ from workflow.match_regions import RegionCodes, known_regions
 from workflow.match_report import build_report, run_tables
 from workflow.match_run import MatchInput, MatchRun, RunError, read_prices, read_run, write_run
 from workflow.match_solve import carry_prices, peak_memory_bytes, solve_match
+from workflow.standing_match import StandingMatch, read_standing_match
 from workflow.what_if import (
     WhatIfAnswer,
     WhatIfError,
@@ -301,16 +304,35 @@ def _figures(progress: Progress) -> str:
     return "  ".join(parts)
 
 
-def run_explain(worker_id: str, directory: Path, language: Literal["en", "id"]) -> int:
-    """Tell one worker's story from a run directory."""
-    try:
+def _open_match(directory: Path | None, regency: str | None) -> StandingMatch:
+    """The match of a run directory; without one, what stands in the database."""
+    if directory is not None:
         run = read_run(directory)
+        return StandingMatch(run.problem, run.names, run.given.policy, run.result, run.given.start_month)
+    settings = load_settings()
+    with open_database(settings) as engine:
+        try:
+            return read_standing_match(
+                engine, regency or settings.regencies[0], default_table(), datetime.now(UTC)
+            )
+        except LookupError as error:
+            raise RunError(str(error)) from None
+
+
+def run_explain(
+    worker_id: str, directory: Path | None, regency: str | None, language: Literal["en", "id"]
+) -> int:
+    """Tell one worker's story, from a run directory or from what stands in the database."""
+    try:
+        run = _open_match(directory, regency)
     except RunError as error:
         return _refuse([str(error)])
     index = run.names.worker_index(worker_id)
     if index is None:
-        return _refuse([f"{directory} knows no worker with this id; expected a worker_id of its workers.csv"])
-    story = explain_worker(run.problem, run.names, run.given.policy, run.result, index)
+        where = "the database knows no open need" if directory is None else f"{directory} knows no worker"
+        known = "the number of a need that waits or is proposed" if directory is None else "a worker_id of it"
+        return _refuse([f"{where} with this id; expected {known}"])
+    story = explain_worker(run.problem, run.names, run.policy, run.result, index)
     village = str(story.facts["village"])
     name = next((region.name for region in load_regions() if region.code == village), None)
     if name is not None:
@@ -332,12 +354,18 @@ class Question:
     policy: Path | None
 
 
-def run_what_if(directory: Path, question: Question, time_limit_seconds: float, as_json: bool) -> int:
-    """Solve a run again with something changed and tell the difference; nothing is stored."""
+def run_what_if(
+    directory: Path | None,
+    regency: str | None,
+    question: Question,
+    time_limit_seconds: float,
+    as_json: bool,
+) -> int:
+    """Solve a match again with something changed and tell the difference; nothing is stored."""
     try:
-        run = read_run(directory)
+        run = _open_match(directory, regency)
         funds = _change_funds(run, question, known_regions())
-        policy = run.given.policy if question.policy is None else read_policy(question.policy)
+        policy = run.policy if question.policy is None else read_policy(question.policy)
         with _watch(time_limit_seconds) as (on_progress, cancelled):
             answer = ask_what_if(
                 run.problem,
@@ -373,8 +401,8 @@ def run_what_if(directory: Path, question: Question, time_limit_seconds: float, 
     return DONE
 
 
-def _change_funds(run: MatchRun, question: Question, regions: RegionCodes) -> tuple[FundTerms, ...]:
-    funds = run.given.funds
+def _change_funds(run: StandingMatch, question: Question, regions: RegionCodes) -> tuple[FundTerms, ...]:
+    funds = run.names.funds
     asks_about_fund = question.add_rupiah is not None or bool(question.rules) or question.remove
     if asks_about_fund and question.fund is None:
         raise _InputError(["--add-rupiah, --set and --remove need --fund"])
@@ -398,7 +426,7 @@ def _change_funds(run: MatchRun, question: Question, regions: RegionCodes) -> tu
         added, _notes = read_funds(question.new_funds, regions, faults)
         faults.stop_if_any()
         funds = add_funds(funds, added)
-    if run.given.start_month is not None:
+    if run.start_month is not None:
         funds = tuple(fund.closing_in(fund.expires) if fund.expires else fund for fund in funds)
     return funds
 

@@ -12,10 +12,8 @@ import datetime as dt
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 from zoneinfo import ZoneInfo
 
-import numpy as np
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 from sqlalchemy.exc import OperationalError
 
@@ -23,13 +21,14 @@ from models.event import AllocationProposed, FundProposal, TierOutcome
 from models.tables import AllocationRequest, AllocationRun, AllocationSignal, Regency
 from models.tariff import TariffTable
 from optimizer.policy import Policy
-from optimizer.result import AllocationResult, Prices, Status
+from optimizer.result import AllocationResult, Status
 from optimizer.verify import verify
 from workflow.deadlock import is_deadlock
 from workflow.match_reasons import BINDING, REASONS, MatchReasons, find_reasons
 from workflow.outbox import enqueue_event
 from workflow.propose import PlanOutdatedError, ProposeOutcome, close_run, propose
 from workflow.request import raise_signal
+from workflow.run_prices import read_prices, write_prices
 from workflow.snapshot import Snapshot, read_snapshot
 from workflow.solver import Solver
 
@@ -73,7 +72,7 @@ def allocate_regency(
     try:
         with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
             snapshot = read_snapshot(connection, regency, tariffs, now().astimezone(timezone).date())
-            previous = _read_prices(connection, snapshot)
+            previous = read_prices(connection, snapshot)
         result = solver(snapshot.problem, policy, previous=previous, time_limit_seconds=time_limit_seconds)
         verify(snapshot.problem, policy, result)
         found = find_reasons(snapshot.problem, policy, result)
@@ -195,7 +194,7 @@ def _run_figures(snapshot: Snapshot, result: AllocationResult, moved: ProposeOut
             for tier in result.tiers
         ],
         "seconds": dict(result.seconds),
-        "prices": _write_prices(snapshot, result.prices),
+        "prices": write_prices(snapshot, result.prices),
     }
 
 
@@ -236,44 +235,6 @@ def _announce(
         ),
         key=snapshot.regency.encode(),
     )
-
-
-def _write_prices(snapshot: Snapshot, prices: Prices) -> dict[str, Any]:
-    return {
-        "funds": list(snapshot.fund_codes),
-        "districts": list(snapshot.names.districts),
-        "fund": prices.fund.tolist(),
-        "head": prices.head.tolist(),
-        "district": prices.district.tolist(),
-    }
-
-
-def _read_prices(connection: Connection, snapshot: Snapshot) -> Prices | None:
-    """The last finished run's prices, laid out for the funds and districts of this snapshot."""
-    stored = connection.scalar(
-        select(AllocationRun.prices)
-        .where(
-            AllocationRun.regency_code == snapshot.regency,
-            AllocationRun.status.in_(("OPTIMAL", "FEASIBLE")),
-            AllocationRun.prices.is_not(None),
-        )
-        .order_by(AllocationRun.generation.desc())
-        .limit(1)
-    )
-    if stored is None or stored["districts"] != list(snapshot.names.districts):
-        return None
-    prices = Prices(
-        fund=np.zeros(len(snapshot.fund_codes)),
-        head=np.zeros(len(snapshot.fund_codes)),
-        district=np.zeros((len(snapshot.fund_codes), len(snapshot.names.districts))),
-    )
-    place = {code: index for index, code in enumerate(snapshot.fund_codes)}
-    for source, code in enumerate(stored["funds"]):
-        if (target := place.get(code)) is not None:
-            prices.fund[target] = stored["fund"][source]
-            prices.head[target] = stored["head"][source]
-            prices.district[target] = stored["district"][source]
-    return prices
 
 
 def _unfunded_reasons(result: AllocationResult, found: MatchReasons) -> list[str]:
