@@ -194,6 +194,23 @@ def test_batches_stay_within_their_limits_and_keep_a_workers_events_in_order(eng
     assert all(numbers == sorted(numbers) for numbers in ids.values())
 
 
+def test_large_events_are_packed_within_the_batch_size_and_the_largest_goes_alone(engine: Engine) -> None:
+    sizes = [100_000] * 12 + [600_000]
+    lines = [
+        orjson.dumps({"specversion": "1.0", "id": str(number), "data": {"note": "x" * size}})
+        for number, size in enumerate(sizes)
+    ]
+    assert submit_event_lines(engine, CONTEXT, lines, source="/file").events == 13
+    records = stored(engine)
+    assert sorted(len(record.value) > 512 * 1024 for record in records) == [False, False, False, True]
+    packed = [event for record in records for event in _as_list(orjson.loads(record.value))]
+    assert {event["id"] for event in packed} == {str(number) for number in range(13)}
+
+
+def _as_list(content: Any) -> list[Any]:
+    return content if isinstance(content, list) else [content]
+
+
 def test_a_pledge_file_becomes_fund_events(engine: Engine, tmp_path: Path) -> None:
     path = tmp_path / "pledges.csv"
     path.write_text(
