@@ -60,7 +60,9 @@ class MatchReasons:
     ``NONE``; ``points`` (N) how many priority points an outbid need lacked. ``alternative`` (N) is
     the best other fund that accepts the need (``NONE`` without any), ``alternative_asks`` (N) its
     price in points and ``asks`` (N) that of the fund that pays. ``binds`` (F) indexes ``BINDING``;
-    ``score_per_million_rupiah`` (F) is the score that a further Rp 1,000,000 is worth.
+    ``score_per_million_rupiah`` (F) is the score that a further Rp 1,000,000 is worth, and
+    ``workers_per_million_rupiah`` (F) about how many workers that is, at the mean price of the
+    needs that wait for the fund.
     """
 
     reason: npt.NDArray[np.int8]
@@ -71,6 +73,7 @@ class MatchReasons:
     asks: Float
     binds: npt.NDArray[np.int8]
     score_per_million_rupiah: Float
+    workers_per_million_rupiah: Float
     occupancy: Occupancy
 
 
@@ -96,7 +99,7 @@ def find_reasons(problem: AllocationProblem, policy: Policy, result: AllocationR
     occupancy = measure_occupancy(problem, result)
     count = len(problem.workers)
     unfunded = result.fund_of_worker == NONE
-    best, binds = _compare_funds(problem, cells, result, occupancy, unfunded)
+    best, binds, waiting_asks = _compare_funds(problem, cells, result, occupancy, unfunded)
     cell = cells.cell_of_worker
 
     reason = np.zeros(count, dtype=np.int8)
@@ -134,6 +137,9 @@ def find_reasons(problem: AllocationProblem, policy: Policy, result: AllocationR
         asks=asks,
         binds=binds,
         score_per_million_rupiah=prices.fund * 1_000_000,
+        workers_per_million_rupiah=np.divide(
+            prices.fund * 1_000_000, waiting_asks, out=np.zeros(len(prices.fund)), where=waiting_asks > 0
+        ),
         occupancy=occupancy,
     )
 
@@ -144,8 +150,11 @@ def _compare_funds(
     result: AllocationResult,
     occupancy: Occupancy,
     unfunded: Bool,
-) -> tuple[_CellBest, npt.NDArray[np.int8]]:
-    """Look once at every pair of cell and accepting fund."""
+) -> tuple[_CellBest, npt.NDArray[np.int8], Float]:
+    """Look once at every pair of cell and accepting fund.
+
+    Also what binds each fund, and the mean price (points) of the cells that wait for it.
+    """
     funds, prices, many = problem.funds, result.prices, cells.count
     used = funds.heads_used.sum(axis=1)
     head_left, district_left = find_places_left(problem, occupancy)
@@ -167,6 +176,7 @@ def _compare_funds(
     )
     wanted = np.zeros(len(funds), dtype=np.int64)  # waiting cells that a fund accepts
     placed = np.zeros(len(funds), dtype=np.int64)  # … of those, in districts with room
+    asked = np.zeros(len(funds))  # … their prices added up
     cheapest = np.full(len(funds), np.iinfo(np.int64).max)
     degree = cells.degree[cells.group]
     ends = np.cumsum(degree)
@@ -207,6 +217,7 @@ def _compare_funds(
                 best.rival_asks[cell[at]] = asks[at]
         waits = waiting[cell] > 0
         wanted += np.bincount(fund[waits], minlength=len(funds))
+        asked += np.bincount(fund[waits], weights=best.first_asks[cell[waits]], minlength=len(funds))
         placed += np.bincount(fund[waits & (district_left[fund, district] > 0)], minlength=len(funds))
         np.minimum.at(cheapest, fund[waits], cost[waits])
     best.open_fund[waiting == 0] = NONE
@@ -219,7 +230,7 @@ def _compare_funds(
         ],
         code[""],
     )
-    return best, binds.astype(np.int8)
+    return best, binds.astype(np.int8), asked / np.maximum(wanted, 1)
 
 
 def _lowest(owner: Int64, values: Float) -> Int64:

@@ -130,6 +130,7 @@ def _write_funds(path: Path, run: MatchRun, reasons: MatchReasons) -> None:
             "left_rupiah": column_of(occupancy.left_rupiah),
             "workers": column_of(occupancy.heads),
             "marginal_score_per_million_rupiah": column_of(np.round(reasons.score_per_million_rupiah, 6)),
+            "marginal_workers_per_million_rupiah": column_of(np.round(reasons.workers_per_million_rupiah, 6)),
             "binds": pick(BINDING, reasons.binds),
         },
     )

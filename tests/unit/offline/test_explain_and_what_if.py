@@ -189,6 +189,19 @@ def test_a_new_fund_a_fund_gone_and_another_policy(run: Outcome, offline: Offlin
     assert answer["gained"] == answer["lost"] == 0 and answer["workers_per_million_rupiah"] is None
 
 
+def test_the_marginal_value_of_a_fund_is_what_more_money_gains(offline: Offline) -> None:
+    rows = [worker_with(worker_id=f"w{i}", priority=str(20 + i % 60)) for i in range(600)]
+    offline.allocate(rows, [fund_with(amount_rupiah=str(300 * 201_600))])
+    told = Outcome(0, "", "", offline.out).table("funds.csv")[0]
+    answer = what_if(offline, "--fund", "f1", "--add-rupiah", str(10 * 201_600))
+    assert float(told["marginal_score_per_million_rupiah"]) == pytest.approx(
+        answer["score_per_million_rupiah"], rel=0.05
+    )
+    assert float(told["marginal_workers_per_million_rupiah"]) == pytest.approx(
+        answer["workers_per_million_rupiah"], rel=0.05
+    )
+
+
 def test_the_answer_reads_as_text(run: Outcome, offline: Offline) -> None:
     told = offline.call("what-if", "--run", str(run.out), "--fund", "fishers", "--add-rupiah", "201600")
     assert "1 workers gain cover, 0 lose it" in told.stdout
