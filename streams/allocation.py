@@ -15,13 +15,16 @@ from optimizer.policy import DEFAULT_POLICY
 from streams import failpoints
 from streams.processing import Step
 from streams.settings import StreamSettings
-from streams.solver_process import SolverProcessError
-from workflow.allocate import allocate_regency
+from streams.solver_process import SolverProcessError, SolverStoppedError
+from workflow.allocate import RunOutcome, allocate_regency
 from workflow.context import IntakeContext
 from workflow.dead_letter import record_dead_letters
 from workflow.outbox import settle_messages
 from workflow.outcome import watch_availability
 from workflow.solver import Solver
+
+#: A solver that dies is started anew; one that dies of this very problem must not hold up other regencies.
+_SOLVE_ATTEMPTS = 3
 
 _log = structlog.get_logger("gotong.streams.allocation")
 
@@ -32,7 +35,7 @@ def make_allocation_step(
     """The step for a batch of requests. A request that is answered already costs one query."""
     tariffs = default_table()
 
-    def allocate(events: Sequence[EventEnvelope], refusals: Sequence[Refusal]) -> None:
+    def answer_all(events: Sequence[EventEnvelope], refusals: Sequence[Refusal]) -> None:
         refused = list(refusals)
         with watch_availability():
             for event in events:
@@ -53,22 +56,11 @@ def make_allocation_step(
             return refuse_event(
                 event, "schema_violation", f"{place} is not as allocation.requested.v1 wants it"
             )
-        failpoints.reach("solve")
         try:
-            outcome = allocate_regency(
-                engine,
-                request.regency,
-                solver=solver,
-                policy=DEFAULT_POLICY,
-                tariffs=tariffs,
-                time_limit_seconds=settings.solver_time_limit_seconds,
-                request_number=request.request_number,
-            )
+            outcome = allocate(request)
         except LookupError:
             return refuse_event(event, "regency_not_served", "the regency is not served here")
-        except SolverProcessError as error:
-            # The request stays unanswered and is published again; the run is marked FAILED.
-            _log.error("solve_failed", regency=request.regency, error=str(error))
+        if outcome is None:
             return None
         _log.info(
             "allocated",
@@ -79,4 +71,24 @@ def make_allocation_step(
         )
         return None
 
-    return allocate
+    def allocate(request: AllocationRequested) -> RunOutcome | None:
+        """``None`` when the solver failed each time: the request stays open and is published again."""
+        for attempt in range(1, _SOLVE_ATTEMPTS + 1):
+            failpoints.reach("solve")
+            try:
+                return allocate_regency(
+                    engine,
+                    request.regency,
+                    solver=solver,
+                    policy=DEFAULT_POLICY,
+                    tariffs=tariffs,
+                    time_limit_seconds=settings.solver_time_limit_seconds,
+                    request_number=request.request_number,
+                )
+            except SolverStoppedError:
+                raise
+            except SolverProcessError as error:
+                _log.error("solve_failed", regency=request.regency, attempt=attempt, error=str(error))
+        return None
+
+    return answer_all

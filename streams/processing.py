@@ -81,10 +81,8 @@ class BatchProcessor:
         if self._stopping.is_set():
             return  # a former batch may have been left unfinished: nothing after it may be acknowledged
         failpoints.reach("poll")
-        loop = asyncio.get_running_loop()
         try:
-            events, refusals = await loop.run_in_executor(self._executor, self._decode, batch)
-            while not await self._settle(events, refusals):
+            while not await self._settle(batch):
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), self._settings.retry_longest_seconds)
         except StoppedError:
@@ -94,9 +92,11 @@ class BatchProcessor:
         for fetched in batch:
             self._acknowledge(fetched)
 
-    async def _settle(self, events: Sequence[EventEnvelope], refusals: Sequence[Refusal]) -> bool:
+    async def _settle(self, batch: Sequence[FetchedRecords]) -> bool:
         """Whether the batch is in the database; if not, it is tried again, since nothing may be skipped."""
         try:
+            loop = asyncio.get_running_loop()
+            events, refusals = await loop.run_in_executor(self._executor, self._decode, batch)
             await self._work(events, refusals)
         except StoppedError:
             raise

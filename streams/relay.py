@@ -26,6 +26,7 @@ from workflow.outbox import OutboxRecord, hold_relay_lock, mark_published, reope
 
 _log = structlog.get_logger("gotong.streams.relay")
 
+_STOP_SECONDS = 2.0
 #: The mark of a message that no broker setting of ours lets through. Its row stays as evidence.
 _TOO_LARGE = "refused:message-too-large"
 
@@ -49,7 +50,7 @@ class Relay:
         try:
             while not self._stopping.is_set():
                 try:
-                    await self._take_turn()
+                    await self._take_turn_until_stopped()
                 except Exception as error:  # noqa: BLE001 - nothing may end the loop
                     level = "warning" if isinstance(error, KafkaError) or is_passing(error) else "error"
                     getattr(_log, level)("relay_interrupted", error=type(error).__name__)
@@ -57,8 +58,20 @@ class Relay:
         finally:
             self._executor.shutdown(wait=False, cancel_futures=True)
 
+    async def _take_turn_until_stopped(self) -> None:
+        turn = asyncio.create_task(self._take_turn())
+        stopped = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait([turn, stopped], return_when=asyncio.FIRST_COMPLETED)
+            if not turn.done():  # told to stop: what is not acknowledged soon goes out again later
+                await asyncio.wait([turn], timeout=_STOP_SECONDS)
+        finally:
+            turn.cancel()
+            stopped.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await turn
+
     async def _take_turn(self) -> None:
-        log_id = await read_log_id(self._settings)
         loop = asyncio.get_running_loop()
         async with contextlib.AsyncExitStack() as stack:
             turn = lead(self._engine, hold_relay_lock)
@@ -66,6 +79,7 @@ class Relay:
             stack.push_async_callback(self._in_thread_exit, turn)
             if connection is None:
                 return
+            log_id = await read_log_id(self._settings)
             producer = AIOKafkaProducer(
                 bootstrap_servers=self._settings.kafka_brokers,
                 enable_idempotence=True,
@@ -76,9 +90,14 @@ class Relay:
                 request_timeout_ms=10_000,
             )
             await producer.start()
-            stack.push_async_callback(producer.stop)
+            stack.push_async_callback(self._stop_producer, producer)
             _log.info("relaying", log_id=log_id)
             await self._relay(connection, producer, log_id)
+
+    async def _stop_producer(self, producer: AIOKafkaProducer) -> None:
+        # With the broker away it would wait for what cannot be sent; the rows are still in the outbox.
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(producer.stop(), _STOP_SECONDS)
 
     async def _in_thread_exit(self, turn: contextlib.AbstractContextManager[Connection | None]) -> None:
         with contextlib.suppress(Exception):

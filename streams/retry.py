@@ -15,6 +15,7 @@ from tenacity import AsyncRetrying, RetryCallState, RetryError, retry_if_excepti
 from tenacity.wait import wait_random_exponential
 
 from streams.settings import StreamSettings
+from streams.solver_process import SolverStoppedError
 from workflow.outcome import Unavailable
 
 _log = structlog.get_logger("gotong.streams.retry")
@@ -28,6 +29,8 @@ class StoppedError(Exception):
 
 def is_passing(error: BaseException) -> bool:
     """Whether ``error`` is operational (server away, connection lost, deadlock), so that waiting helps."""
+    if isinstance(error, SolverStoppedError):
+        return True  # not for this worker: it stops before it tries again
     if isinstance(error, Unavailable | OperationalError | InterfaceError | PoolTimeoutError):
         return True
     return isinstance(error, DBAPIError) and error.connection_invalidated

@@ -21,7 +21,7 @@ import structlog
 
 from optimizer.policy import Policy
 from optimizer.problem import AllocationProblem
-from optimizer.result import AllocationResult, Prices
+from optimizer.result import AllocationResult, Prices, Status
 
 #: How long past its time limit a solve may run before its process is ended.
 GRACE_SECONDS: Final = 15.0
@@ -34,7 +34,11 @@ Solve = Callable[..., AllocationResult]
 
 
 class SolverProcessError(RuntimeError):
-    """The solver's process died, hung or was stopped; the request may be tried again."""
+    """The solver's process died or hung; the request may be tried again."""
+
+
+class SolverStoppedError(SolverProcessError):
+    """The worker is stopping; another one will answer the request."""
 
 
 class SolverProcess:
@@ -79,10 +83,14 @@ class SolverProcess:
                 kind, answer = self._receive(pipe, time_limit_seconds + GRACE_SECONDS)
             except (EOFError, OSError) as error:
                 self._end()
+                if self._stopping.is_set():
+                    raise SolverStoppedError("the solve was stopped") from error
                 raise SolverProcessError("the solver's process died") from error
         if kind == "error":
             raise answer
         assert isinstance(answer, AllocationResult)
+        if answer.status is Status.CANCELLED and self._stopping.is_set():
+            raise SolverStoppedError("the solve was cancelled")
         return answer
 
     def stop(self) -> None:
@@ -107,13 +115,15 @@ class SolverProcess:
             overdue = cancelled_at is not None and now > cancelled_at + _STOP_SECONDS
             if overdue or now > deadline:
                 self._end()
-                raise SolverProcessError("the solve was stopped" if overdue else "the solve overran its time")
+                if overdue:
+                    raise SolverStoppedError("the solve was stopped")
+                raise SolverProcessError("the solve overran its time")
         kind, answer = pipe.recv()
         return str(kind), answer
 
     def _ensure(self) -> Connection:
         if self._stopping.is_set():
-            raise SolverProcessError("the worker is stopping")
+            raise SolverStoppedError("the worker is stopping")
         if self._process is not None and self._pipe is not None and self._process.is_alive():
             return self._pipe
         self._end()

@@ -33,6 +33,8 @@ _log = structlog.get_logger("gotong.streams.worker")
 _REST_SECONDS = 1.0
 _LONGEST_REST_SECONDS = 15.0
 _WATCH_SECONDS = 1.0
+_SAY_AGAIN_SECONDS = 10.0
+_APP_STOP_SECONDS = 5.0
 
 
 def run_worker(settings: StreamSettings) -> int:
@@ -116,7 +118,7 @@ async def _run_app(settings: StreamSettings, parts: WorkerParts) -> None:
                 _raise_crash(app)
         finally:
             with contextlib.suppress(Exception):
-                await app.stop()
+                await asyncio.wait_for(app.stop(), _APP_STOP_SECONDS)
 
 
 def _endings(app: Any, stopping: asyncio.Event) -> list[Coroutine[Any, Any, object]]:
@@ -197,5 +199,21 @@ def _configure_logging(level: str) -> None:
             foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
         )
     )
+    handler.addFilter(_Sparingly())
     logging.root.handlers = [handler]
     logging.root.setLevel(max(number, logging.WARNING))
+
+
+class _Sparingly(logging.Filter):
+    """Lets each of the libraries' messages through once in a while: a lost broker brings dozens a second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said_at: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        key = (record.name, str(record.msg))
+        if record.created - self._said_at.get(key, 0.0) < _SAY_AGAIN_SECONDS:
+            return False
+        self._said_at[key] = record.created
+        return True

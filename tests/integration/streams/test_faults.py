@@ -31,6 +31,7 @@ from tests.integration.streams.worker_process import await_true
 from tests.stack.kafka import NativeKafka
 from workflow.audit import audit
 from workflow.load_regions import load_regions
+from workflow.outbox import enqueue_message
 
 EVENTS = 300
 
@@ -207,3 +208,38 @@ def test_a_broker_that_is_killed_and_returns(
     found = read_topic(settings.kafka_brokers, "allocation.proposed.v1", published)
     assert len({dict(message.headers())["ce_id"] for message in found}) == published
     assert worker.stop() == 0
+
+
+def test_told_to_stop_while_the_broker_is_away_it_stops(
+    own_kafka: NativeKafka, engine: Engine, database_url: str, start_worker: StartWorker
+) -> None:
+    settings = replace(
+        make_settings(own_kafka.bootstrap_servers, database_url), forgetful_broker=False, log_id=""
+    )
+    asyncio.run(ensure_topics(settings))
+    worker = start_worker(settings)
+    worker.wait_running()
+    own_kafka.kill()
+    send_later(engine)
+    assert worker.stop(timeout_seconds=settings.stop_timeout_seconds + 5) == 0
+    assert count(engine, "outbox_message", "published_at IS NULL") == 1
+
+
+def send_later(engine: Engine) -> None:
+    """Something for the relay, which cannot send it now."""
+    with engine.begin() as connection:
+        enqueue_message(connection, "allocation.proposed.v1", b"k", {}, b"{}")
+
+
+@pytest.mark.usefixtures("topics")
+def test_a_worker_that_hangs_while_stopping_is_ended_with_its_children(
+    engine: Engine, settings: StreamSettings, start_worker: StartWorker
+) -> None:
+    brief = replace(settings, stop_timeout_seconds=3.0)
+    worker = start_worker(brief, failpoint="after_commit:sleep=60")
+    send(brief.kafka_brokers, worker_messages(range(5)))
+    await_true(lambda: count(engine, "inbox_event") > 0, explain=worker.raw_log)
+    assert worker.stop(timeout_seconds=8) == 1
+    after = start_worker(settings)
+    await_true(lambda: count(engine, "inbox_event") == 5, explain=after.raw_log)
+    assert_exactly_once(engine, range(5))
