@@ -17,7 +17,7 @@ from models.tables import Fund, Regency
 from workflow.deadlock import ask_again
 from workflow.move_money import Movement, lock_funds, move_money
 from workflow.record import record_action
-from workflow.release import release_fund
+from workflow.release import lock_undecided, release_fund
 from workflow.request import raise_signal
 
 _NAMESPACE = uuid.UUID("5f2f0a3e-6f0f-4f49-9d5b-6b1f6f8f2c11")
@@ -56,6 +56,7 @@ def _expire_fund(engine: Engine, fund_id: int, now: dt.datetime) -> str | None:
 
 
 def _expire_within(connection: Connection, fund_id: int, now: dt.datetime) -> str | None:
+    lock_undecided(connection, fund_id)
     fund = lock_funds(connection, [fund_id])[fund_id]
     window_to, timezone = connection.execute(
         select(Fund.window_to, Regency.timezone)

@@ -11,8 +11,9 @@ import datetime as dt
 import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from sqlalchemy import Connection, Engine, insert, select, text, update
+from sqlalchemy import Connection, Engine, Row, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 from sqlalchemy.exc import DataError, IntegrityError
 
@@ -26,7 +27,7 @@ from workflow.dead_letter import record_dead_letters
 from workflow.move_money import Movement, move_money
 from workflow.outbox import settle_messages
 from workflow.outcome import REFUSED, BatchOutcome, watch_availability
-from workflow.release import release_fund
+from workflow.release import lock_undecided, release_fund
 from workflow.request import raise_signal
 from workflow.validate import FundReport, validate_funds
 
@@ -140,11 +141,13 @@ def change_fund(
     connection.execute(_LOCK_CODE, {"code": change.fund_id})
     if connection.scalar(select(Regency.code).where(Regency.code == change.regency)) is None:
         raise FundChangeRefusedError("regency_not_served", f"regency {change.regency} is not served here")
-    standing = connection.execute(
-        select(Fund.__table__).where(Fund.code == change.fund_id).with_for_update()
-    ).one_or_none()
     kind = "csr" if isinstance(change, PledgeChanged) else "apbd"
     values = _fund_columns(change, kind)
+    this_fund = select(Fund.__table__).where(Fund.code == change.fund_id)
+    seen = connection.execute(this_fund).one_or_none()
+    if seen is not None and _may_release(seen, change, values):
+        lock_undecided(connection, seen.id)
+    standing = connection.execute(this_fund.with_for_update()).one_or_none()
     if standing is None:
         fund_id = connection.execute(insert(Fund).values(values).returning(Fund.id)).scalar_one()
         if total_rupiah := _total_rupiah(change):
@@ -184,9 +187,7 @@ def change_fund(
         event_key,
         now,
         lambda: _set(connection, values),
-        ruled_anew=any(
-            _plain(values[name]) != _plain(getattr(standing, name)) for name in _RULES if name in values
-        ),
+        ruled_anew=_is_ruled_anew(standing, values),
     )
     raise_signal(connection, change.regency)
     return "changed"
@@ -233,6 +234,18 @@ def _change_total(
     move_money(connection, movements, cause=cause, recorded_at=now)
     if difference <= 0:
         set_columns()
+
+
+def _may_release(fund: Row[Any], change: PledgeChanged | BudgetChanged, values: dict[str, object]) -> bool:
+    return (
+        (isinstance(change, PledgeChanged) and change.withdrawn)
+        or _total_rupiah(change) < fund.pledged_rupiah
+        or _is_ruled_anew(fund, values)
+    )
+
+
+def _is_ruled_anew(fund: Row[Any], values: dict[str, object]) -> bool:
+    return any(_plain(values[name]) != _plain(getattr(fund, name)) for name in _RULES if name in values)
 
 
 def _plain(value: object) -> object:

@@ -13,6 +13,18 @@ from sqlalchemy import Connection, text
 
 from models.journal import Cause
 
+_LOCK_DECISIONS = text(
+    "SELECT id FROM decision WHERE fund_id = :fund_id AND state = 'awaiting_second' ORDER BY id FOR UPDATE"
+)
+
+_LOCK_LINES = text(
+    """
+    SELECT p.id FROM proposal p JOIN coverage_need n ON n.id = p.need_id
+    WHERE p.fund_id = :fund_id AND p.state IN ('proposed', 'confirming')
+    ORDER BY n.id FOR UPDATE OF n, p
+    """
+)
+
 _UNDO_DECISIONS = text(
     """
     UPDATE decision SET state = 'undone', closed_at = :now
@@ -34,6 +46,15 @@ _RELEASE_LINES = text(
     SELECT coalesce(sum(amount_rupiah), 0)::int8 FROM released
     """
 )
+
+
+def lock_undecided(connection: Connection, fund_id: int) -> None:
+    """Hold the fund's undecided decisions, needs and lines, before the fund itself is locked.
+
+    That is the order in which officers and runs lock them, so nobody waits for anybody in a ring.
+    """
+    connection.execute(_LOCK_DECISIONS, {"fund_id": fund_id})
+    connection.execute(_LOCK_LINES, {"fund_id": fund_id})
 
 
 def release_fund(connection: Connection, fund_id: int, cause: Cause, now: dt.datetime) -> int:

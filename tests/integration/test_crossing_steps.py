@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy import Connection, Engine, event, text, update
 
 from models.event import PledgeChanged
 from models.tables import Fund
@@ -216,9 +216,7 @@ def test_a_window_stretched_while_funds_expire_keeps_its_money(engine: Engine) -
     apply_fund(engine, pledge(amount_rupiah=500_000, window_to="2026-12"))
     results: list[object] = []
     with engine.begin() as connection:
-        connection.execute(
-            Fund.__table__.update().where(Fund.code == "csr-1").values(window_to=dt.date(2027, 6, 1))
-        )
+        connection.execute(update(Fund).where(Fund.code == "csr-1").values(window_to=dt.date(2027, 6, 1)))
         expiry = in_thread(lambda: expire_funds(engine, dt.datetime(2027, 2, 1, tzinfo=dt.UTC)), results)
         wait_for_lock(engine)
     expiry.join()
