@@ -58,8 +58,11 @@ async def retry_in_thread(
 
     def tell(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome is not None else None
-        # Never the error's text: a database's message may repeat the values it refused.
-        _log.warning("waiting", what=what, attempt=state.attempt_number, error=type(error).__name__)
+        # A driver's own text may repeat the values it refused; Unavailable is written to be shown.
+        detail = str(error) if isinstance(error, Unavailable) else ""
+        _log.warning(
+            "waiting", what=what, attempt=state.attempt_number, error=type(error).__name__, detail=detail
+        )
 
     retrying = AsyncRetrying(
         retry=retry_if_exception(is_passing),

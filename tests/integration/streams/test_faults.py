@@ -231,6 +231,7 @@ def send_later(engine: Engine) -> None:
         enqueue_message(connection, "allocation.proposed.v1", b"k", {}, b"{}")
 
 
+@pytest.mark.faults
 @pytest.mark.usefixtures("topics")
 def test_a_worker_that_hangs_while_stopping_is_ended_with_its_children(
     engine: Engine, settings: StreamSettings, start_worker: StartWorker
