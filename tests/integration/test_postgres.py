@@ -156,11 +156,15 @@ def test_stale_pid_file_whose_number_another_process_took(tmp_path: Path) -> Non
     with EmbeddedPostgres(tmp_path):
         pid_file = tmp_path / "data" / "postmaster.pid"
         lines = pid_file.read_text().splitlines()
-    owner_before = (tmp_path / "data").stat()
-    pid_file.write_text("\n".join([str(os.getppid()), *lines[1:]]) + "\n")
-    os.chown(pid_file, owner_before.st_uid, owner_before.st_gid)
-    with EmbeddedPostgres(tmp_path) as server:
-        assert _query(server.url(), "SELECT 1") == 1
+    owner = (tmp_path / "data").stat()
+    # A process of the server's own user: PostgreSQL itself already ignores those of others.
+    with subprocess.Popen(["sleep", "600"], user=owner.st_uid) as other:
+        pid_file.write_text("\n".join([str(other.pid), *lines[1:]]) + "\n")
+        os.chown(pid_file, owner.st_uid, owner.st_gid)
+        with EmbeddedPostgres(tmp_path) as server:
+            assert _query(server.url(), "SELECT 1") == 1
+        assert other.poll() is None, "the other process is none of our business"
+        other.kill()
 
 
 def test_server_killed_in_mid_flight_recovers_what_was_committed(tmp_path: Path) -> None:
