@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from optimizer.market import Float, Market, pool_prices, zero_prices
-from optimizer.prices import SmoothDual, cell_prices, exact_bound, gather_options
+from optimizer.prices import SmoothDual, capacity_value, cell_prices, exact_bound, gather_options
 from optimizer.problem import Bool, Int32, Int64
 from optimizer.progress import Clock
 from optimizer.result import Prices
@@ -54,6 +54,26 @@ class PriceSearch:
             self.prices, self.asked, self.bound = prices, asked, bound
             self.clock.report("prices", bound=bound)
         return bound
+
+    def rescale(self) -> None:
+        """Multiply all prices by the best common factor: an exact line search.
+
+        With every price scaled alike each cell keeps its cheapest fund, so the
+        bound is piecewise linear in the factor with kinks at score / price.
+        """
+        cells = self.market.cells
+        asked = np.repeat(self.asked, cells.size)
+        buys = np.flatnonzero(np.isfinite(asked) & (asked > 0))
+        worth = capacity_value(self.market, self.prices)
+        if worth <= 0 or not len(buys):
+            return
+        factor = cells.score[buys] / asked[buys]
+        order = np.argsort(-factor, kind="stable")
+        spent = np.cumsum(asked[buys][order])
+        at = min(int(np.searchsorted(spent, worth * (1 - 1e-12))), len(order) - 1)
+        best = float(factor[order[at]]) if spent[-1] >= worth * (1 - 1e-12) else 0.0
+        old = self.prices
+        self.offer(Prices(old.fund * best, old.head * best, old.district * best))
 
 
 def find_prices(
@@ -102,6 +122,7 @@ def find_prices(
         schedule, near = _FINE, start
     if not stopped():
         _anneal(search, np.arange(cells.count), 1.0, None, start, schedule, near, unit, stopped, None)
+    search.rescale()
     return search
 
 

@@ -50,25 +50,30 @@ def find_limits(problem: AllocationProblem, cells: Cells) -> Limits:
         np.maximum(0, funds.district_cap[:, None] - funds.heads_used),
     )
     least = np.where(funds.min_workers == NONE, 0, np.maximum(0, funds.min_workers - used))
-    demand, cheapest = _demand_of_funds(problem, cells)
+    demand, cheapest, unit = _demand_of_funds(problem, cells)
+    # Money below the unit of all acceptable costs buys nothing; without it the bound is tighter.
+    amount_rupiah = funds.amount_rupiah // unit * unit
     district_room = np.where(district_room >= demand, UNLIMITED, district_room)
     reachable = np.minimum(np.minimum(district_room, demand).sum(axis=1), funds.amount_rupiah // cheapest)
     usable = (reachable > 0) & (head_room > 0) & (np.minimum(reachable, head_room) >= least)
     head_room = np.where(head_room >= reachable, UNLIMITED, head_room)
-    return Limits(funds.amount_rupiah, head_room, district_room, least, usable)
+    return Limits(amount_rupiah, head_room, district_room, least, usable)
 
 
-def _demand_of_funds(problem: AllocationProblem, cells: Cells) -> tuple[Int64, Int64]:
-    """Acceptable needs per fund and district (F x D), and a fund's cheapest need in rupiah (F)."""
+def _demand_of_funds(problem: AllocationProblem, cells: Cells) -> tuple[Int64, Int64, Int64]:
+    """Acceptable needs (F x D), and per fund the cheapest need and the common unit of costs (F, rupiah)."""
     count, districts, groups = len(problem.funds), problem.districts, len(cells.degree)
     cheapest_of_group = np.full((groups, cells.cost.shape[1]), UNLIMITED, dtype=np.int64)
     np.minimum.at(cheapest_of_group, cells.group, cells.cost)
+    unit_of_group = np.zeros_like(cheapest_of_group)
+    np.gcd.at(unit_of_group, cells.group, cells.cost)
     place = cells.group.astype(np.int64) * districts + cells.district
     filled, slot = np.unique(place, return_inverse=True)
     needs = np.bincount(slot, weights=cells.size, minlength=len(filled))
     group_of_place, district_of_place = filled // districts, filled % districts
     demand = np.zeros(count * districts)
     cheapest = np.full(count, UNLIMITED, dtype=np.int64)
+    unit = np.zeros(count, dtype=np.int64)
     degree = cells.degree[group_of_place]
     ends = np.cumsum(degree)
     begin = 0
@@ -81,8 +86,9 @@ def _demand_of_funds(problem: AllocationProblem, cells: Cells) -> tuple[Int64, I
         demand += np.bincount(target, weights=needs[begin:end][owner], minlength=count * districts)
         cost = cheapest_of_group[group_of_place[begin:end][owner], problem.funds.cost_class[fund]]
         np.minimum.at(cheapest, fund, cost)
+        np.gcd.at(unit, fund, unit_of_group[group_of_place[begin:end][owner], problem.funds.cost_class[fund]])
         begin = end
-    return demand.reshape(count, districts).astype(np.int64), cheapest
+    return demand.reshape(count, districts).astype(np.int64), cheapest, np.maximum(unit, 1)
 
 
 def expand(start: Int64, length: Int64) -> tuple[Int64, Int64]:

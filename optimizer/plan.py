@@ -36,8 +36,12 @@ class Arcs:
     price: Float
 
 
-def open_arcs(market: Market, options: Options, prices: Prices) -> Arcs:
-    """Spell out lanes: one arc per cell and fund among the options."""
+def open_arcs(market: Market, options: Options, prices: Prices, most_per_lane: int = 1 << 30) -> Arcs:
+    """Spell out lanes: one arc per cell and fund among the options.
+
+    A lane of more than ``most_per_lane`` funds keeps a random choice of them;
+    lanes choose differently, so every fund stays within reach of many.
+    """
     row = np.repeat(options.cells, np.diff(options.start))
     # Each lane as the funds of its pools.
     pool, lane_end = options.lane_pool, options.lane_start
@@ -45,6 +49,14 @@ def open_arcs(market: Market, options: Options, prices: Prices) -> Arcs:
     _, member = expand(market.pool_start[pool], members)
     lane_fund = market.pool_fund[member]
     lane_fund_start = np.concatenate([[0], np.cumsum(members)])[lane_end]
+    size = np.diff(lane_fund_start)
+    if len(size) and int(size.max()) > most_per_lane:
+        lane = np.repeat(np.arange(len(size)), size)
+        shuffled = np.lexsort((np.random.default_rng(len(lane)).random(len(lane)), lane))
+        rank = np.arange(len(lane)) - np.repeat(lane_fund_start[:-1], size)
+        kept = np.sort(shuffled[rank < most_per_lane])
+        lane_fund, lane = lane_fund[kept], lane[kept]
+        lane_fund_start = np.searchsorted(lane, np.arange(len(size) + 1))
     is_lane = options.lane >= 0
     length, begin = np.ones(len(row), dtype=np.int64), np.zeros(len(row), dtype=np.int64)
     length[is_lane] = np.diff(lane_fund_start)[options.lane[is_lane]]

@@ -73,8 +73,9 @@ def fill_leftovers(plan: Plan, stopped: Callable[[], bool]) -> None:
     Each round every cell's best unfunded worker asks the fund that asks least of
     it among those with room; funds take the largest margins first.
     """
-    arcs = plan.arcs
+    arcs, cells = plan.arcs, plan.cells
     candidate = np.arange(len(arcs.fund))
+    size, batch = cells.size, 1
     while not stopped():
         # Room only shrinks here, so an arc that does not fit now never will.
         score = plan.next_score()
@@ -83,9 +84,15 @@ def fill_leftovers(plan: Plan, stopped: Callable[[], bool]) -> None:
             return
         cell = arcs.cell[candidate]
         best = candidate[_best_per_cell(cell, score[cell] - arcs.price[candidate])]
-        order = arcs.price[best] - score[arcs.cell[best]]
-        taken = accept_requests(plan, best, order)
-        plan.add(best[taken], 1)
+        # Batches double, so a cell of a million alike is served in twenty rounds.
+        cell = arcs.cell[best]
+        owner, place = expand(
+            cells.start[cell] + plan.funded[cell], np.minimum(batch, size[cell] - plan.funded[cell])
+        )
+        request = best[owner]
+        taken = accept_requests(plan, request, arcs.price[request] - cells.score[place])
+        plan.add(request[taken], 1)
+        batch *= 2
 
 
 def _best_per_cell(cell: Int32, margin: Float) -> Int64:

@@ -29,7 +29,7 @@ from optimizer.later_tiers import (
 from optimizer.limits import find_limits
 from optimizer.market import Market, build_market
 from optimizer.minimums import meet_minimums
-from optimizer.plan import Plan, open_arcs
+from optimizer.plan import Plan, make_arcs, open_arcs
 from optimizer.policy import Policy
 from optimizer.prices import gather_options
 from optimizer.problem import NONE, AllocationProblem, Int32, Int64
@@ -42,6 +42,9 @@ from optimizer.tiers import relative_gap, tier_value, worker_scores
 from optimizer.verify import verify
 
 __all__ = ["Progress", "solve"]
+
+#: Funds of a lane that rounding looks at when arcs abound.
+_MOST_PER_LANE = 16
 
 
 def solve(
@@ -138,7 +141,7 @@ def _replan(
 
 def _margin(arcs: int) -> float:
     """How much dearer than the cheapest a fund may be for rounding to look at it; fewer when arcs abound."""
-    return 3.0 if arcs <= 1_000_000 else 1.0 if arcs <= 8_000_000 else 0.4
+    return 3.0 if arcs <= 1_000_000 else 1.0
 
 
 def _score_unit(market: Market) -> float:
@@ -156,12 +159,13 @@ def _make_plan(market: Market, search: PriceSearch, clock: Clock, seed: int) -> 
         options = gather_options(market, np.arange(cells.count), None, np.inf)
     else:
         options = gather_options(market, np.arange(cells.count), search.prices, _margin(total) * unit)
-    arcs = open_arcs(market, options, search.prices)
+    arcs = open_arcs(market, options, search.prices, _MOST_PER_LANE if total > 2_000_000 else 1 << 30)
     plan = Plan(cells, market.limits, market.room, arcs, market.limits.usable)
     if not len(arcs.fund):
         return plan
-    soft = open_arcs(market, options, search.soft)
+    soft = make_arcs(market, arcs.cell, arcs.fund, search.soft)
     weight = soft_weights(soft.price, soft.cell, cells.count, search.temperature)
+    del soft, options
     rng = np.random.default_rng(seed)
     stopped = _until(clock, 0.85)
     round_flows(plan, search.asked, weight, rng, stopped)

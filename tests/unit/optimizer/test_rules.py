@@ -32,7 +32,12 @@ PAIR_CASES = [
     (rules.region_accepted, {"village_allowed": True}, {"village_allowed": False}, {}),
     (rules.occupation_accepted, {"occupation_allowed": True}, {"occupation_allowed": False}, {}),
     (rules.programmes_accepted, {"bundle_allowed": True}, {"bundle_allowed": False}, {}),
-    (rules.sex_accepted, {"sex_allowed": [False, False, True]}, {"sex_allowed": [True, True, False]}, {"sex": Sex.P}),
+    (
+        rules.sex_accepted,
+        {"sex_allowed": [False, False, True]},
+        {"sex_allowed": [True, True, False]},
+        {"sex": Sex.P},
+    ),
     (rules.age_accepted, {"age_from": 18, "age_to": 40}, {"age_from": 41}, {"age": 40}),
     (rules.age_accepted, {"age_from": NONE, "age_to": NONE}, {"age_to": 60}, {"age": NONE}),
     (rules.months_within_limit, {"max_months": 6}, {"max_months": 5}, {"months": 6}),
