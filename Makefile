@@ -52,7 +52,10 @@ test-faults: $(DEV) tools
 	$(PYTEST) -m faults --timeout 900 $(ARGS)
 
 bench: $(DEV) tools
-	$(BIN)/python -m benchmarks $(ARGS)
+	@set -e; for each in benchmarks/*/__main__.py; do \
+	    folder=$$(dirname "$$each"); \
+	    $(BIN)/python -m "benchmarks.$$(basename "$$folder")" $(ARGS); \
+	done
 
 check: $(DEV)
 	$(BIN)/ruff check .
