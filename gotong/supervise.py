@@ -109,7 +109,8 @@ class Child:
     def ask_to_stop(self) -> None:
         """Send SIGTERM."""
         if self._process is not None:
-            self._process.terminate()
+            # Not Popen.terminate, which reaps a child that has ended and so gives its number away.
+            os.kill(self._process.pid, signal.SIGTERM)
 
     def stop(self, timeout_seconds: float) -> bool:
         """Wait for the end after ``ask_to_stop``; kill what is left. False when it had to be killed."""

@@ -79,6 +79,13 @@ def test_every_wrong_setting_has_its_own_line() -> None:
     ]
 
 
+def test_a_secret_of_a_wrong_type_is_not_shown_either() -> None:
+    with pytest.raises(SettingError) as caught:
+        load_settings({}, master_key=[SECRET])
+    assert str(caught.value).startswith("GOTONG_MASTER_KEY: ")
+    assert SECRET not in str(caught.value)
+
+
 def test_settings_printed_by_accident_show_no_secret() -> None:
     key = make_master_key()
     settings = load_settings(

@@ -72,6 +72,17 @@ def test_stopping_leaves_no_process_and_says_who_had_to_be_killed(tmp_path: Path
         assert not any(psutil.pid_exists(pid) for pid in pids if pid)
 
 
+def test_a_child_that_ended_unnoticed_stops_without_fuss(tmp_path: Path) -> None:
+    child = Child("worker-1", [sys.executable, "-c", "raise SystemExit(3)"], tmp_path / "log")
+    child.start()
+    pid = child.state.pid
+    assert pid is not None
+    wait_for(lambda: _is_zombie(pid))
+    child.ask_to_stop()
+    assert child.stop(5.0)
+    assert child.state.exit_code == 3
+
+
 def test_a_childs_own_helpers_go_with_it(tmp_path: Path) -> None:
     helper = (
         f"import subprocess, sys; p = subprocess.Popen({SLEEPS!r}); print(p.pid, flush=True); sys.exit(1)"
