@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from gotong.run_file import read_run_file
 from gotong.settings import SettingError, Settings, load_master_keys
-from gotong.up import LOG_ID_VARIABLE, StartError
+from gotong.up import DEMO_VARIABLE, LOG_ID_VARIABLE, StartError
 
 if TYPE_CHECKING:
     from portal.app import PortalSettings
@@ -122,9 +122,26 @@ def stream_settings(settings: Settings) -> StreamSettings:
 
 def portal_settings(settings: Settings) -> PortalSettings:
     """What the portal needs. Raises ``SettingError``."""
+    from portal.accounts.oidc import OidcSettings
     from portal.app import PortalSettings
 
-    return PortalSettings(_running_url(settings), settings.regencies, settings.language)
+    url = _running_url(settings)
+    oidc = None
+    if settings.oidc_issuer or settings.oidc_client_id or settings.oidc_client_secret:
+        if not (settings.oidc_issuer and settings.oidc_client_id and settings.oidc_client_secret):
+            raise SettingError(
+                "GOTONG_OIDC_ISSUER, GOTONG_OIDC_CLIENT_ID and GOTONG_OIDC_CLIENT_SECRET belong together"
+            )
+        secret = settings.oidc_client_secret.get_secret_value()
+        oidc = OidcSettings(settings.oidc_issuer, settings.oidc_client_id, secret)
+    return PortalSettings(
+        url,
+        settings.regencies,
+        settings.language,
+        demo=os.environ.get(DEMO_VARIABLE) == "1",
+        master_keys=tuple(load_master_keys(settings)),
+        oidc=oidc,
+    )
 
 
 def _running_url(settings: Settings) -> str:

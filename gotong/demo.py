@@ -30,6 +30,7 @@ from gotong.supervise import StopSignals
 from gotong.up import House, StartError, StopRequestedError, open_house
 from models.event import EventData
 from models.vault import Vault
+from workflow.account import ensure_demo_accounts
 from workflow.audit import audit
 from workflow.outbox import NewMessage, count_unsettled, enqueue_messages, event_headers
 from workflow.report import Overview, read_overview
@@ -39,6 +40,7 @@ _PLEDGE_TYPE: Final = "funding.pledge-changed.v1"
 _BUDGET_TYPE: Final = "funding.budget-changed.v1"
 SOURCE_PREFIX: Final = "/gotong/demo/"
 _FUNDS_SEED: Final = 1  # other people meet the same funds
+_DEMO_VILLAGE: Final = "64.02.05.2001"
 _EVENTS_PER_SECOND: Final = 450
 _LONGEST_STREAM_SECONDS: Final = 60
 _TICK_SECONDS: Final = 0.1
@@ -105,6 +107,14 @@ def _play(house: House, screen: Screen, stop: StopSignals, *, workers: int, seed
     year = demo_year(dt.datetime.now(ZoneInfo("Asia/Makassar")).date())
     source = f"{SOURCE_PREFIX}{year}/seed-{seed}"
     vault = Vault(house.master_keys[0], retired_keys=house.master_keys[1:])
+    ensure_demo_accounts(
+        house.engine,
+        vault,
+        regency=REGENCY,
+        funder=sample_funds(_FUNDS_SEED, year).pledges[0].npwp,
+        village=_DEMO_VILLAGE,
+        now=dt.datetime.now(dt.UTC),
+    )
     # What an interrupted start left in the outbox comes first: until then nobody knows what is missing.
     if not _wait_until(lambda: _nothing_under_way(house.engine), stop, _SETTLE_TIMEOUT_SECONDS):
         raise StopRequestedError

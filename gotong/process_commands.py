@@ -106,9 +106,12 @@ def worker() -> None:
 
 def migrate() -> None:
     """Bring the database to the current schema and load the regions. Harmless when repeated."""
-    from gotong.attach import migrate_database
+    from gotong.attach import migrate_database, open_database
     from gotong.settings import load_settings
+    from gotong.up import say_first_administrator
 
     settings = load_settings()
     changed = migrate_database(settings)
     typer.echo(f"The schema is current; {changed} region rows changed.")
+    with open_database(settings) as engine:
+        say_first_administrator(engine, f"http://{settings.host}:{settings.port}", typer.echo)

@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
@@ -50,6 +51,11 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="of worker and portal"
     )
+    oidc_issuer: str | None = Field(
+        None, description="identity provider for signing in, e.g. https://id.example.go.id"
+    )
+    oidc_client_id: str | None = Field(None, description="the portal's name there")
+    oidc_client_secret: SecretStr | None = Field(None, description="the portal's secret there")
     settle_seconds: float = Field(0.3, ge=0, le=60, description="quiet time before a match is requested")
     shortest_interval_seconds: float = Field(1.0, ge=0, le=86_400, description="between two matches")
     longest_wait_seconds: float = Field(5.0, ge=0.1, le=86_400, description="of a change for a match")
@@ -99,6 +105,19 @@ class Settings(BaseSettings):
         if not brokers:
             raise ValueError("is empty; expected e.g. kafka-1:9092,kafka-2:9092")
         return ",".join(brokers)
+
+    @field_validator("oidc_issuer")
+    @classmethod
+    def _is_issuer(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        local = parts.hostname in {"localhost", "127.0.0.1", "::1"}
+        if parts.scheme != "https" and not (parts.scheme == "http" and local):
+            raise ValueError("is not an https address")
+        if not parts.hostname or parts.query or parts.fragment or parts.username:
+            raise ValueError("is not the address of an identity provider")
+        return value
 
     @field_validator("data_dir")
     @classmethod

@@ -7,6 +7,7 @@ process.
 
 from __future__ import annotations
 
+import datetime as dt
 import errno
 import socket
 import time
@@ -27,6 +28,8 @@ from gotong.supervise import ChildState, StopSignals, Supervisor, own_command
 #: Set for the children only; see gotong/attach.py.
 LOG_ID_VARIABLE: Final = "GOTONG_INTERNAL_LOG_ID"
 SOCKET_VARIABLE: Final = "GOTONG_INTERNAL_SOCKET"
+#: Tells the portal that it shows a demo: accounts to try, figures for everybody.
+DEMO_VARIABLE: Final = "GOTONG_INTERNAL_DEMO"
 _PORTS_TRIED: Final = 50
 _READY_TIMEOUT_SECONDS: Final = 60.0
 
@@ -112,6 +115,10 @@ def open_house(
             say(f"Port {settings.port} is taken; the portal uses {port}")
         portal_url = f"http://{_host_in_url(settings.host)}:{port}"
         environment = _child_environment(settings, database_url, kafka_brokers, log_id)
+        if command == "demo":
+            environment = {**environment, DEMO_VARIABLE: "1"}
+        else:
+            say_first_administrator(engine, portal_url, say)
         run = describe_own_run(
             command,
             embedded_database=settings.embedded_database,
@@ -136,6 +143,18 @@ def open_house(
         )
         _wait_for_portal(portal_url, supervisor, stop)
         yield House(engine, database_url, kafka_brokers, portal_url, supervisor, master_keys)
+
+
+def say_first_administrator(engine: Engine, portal_url: str, say: Callable[[str], None]) -> None:
+    """Where nobody can sign in yet, print the first administrator's invitation, this once."""
+    from workflow.account import ensure_first_administrator
+
+    invitation = ensure_first_administrator(engine, dt.datetime.now(dt.UTC))
+    if invitation is None:
+        return
+    say(f"Nobody can sign in yet. First administrator: {invitation.email}; choose a password at")
+    say(f"{portal_url}/invitation/{invitation.token}")
+    say("This link works once, for 7 days, and is not shown again (another: gotong account link EMAIL).")
 
 
 @contextmanager

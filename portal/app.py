@@ -16,8 +16,17 @@ from sqlalchemy import Engine, select
 
 from models.database import open_engine
 from models.tables import Regency
+from models.vault import Vault
+from portal.access import check_routes, require_overview
+from portal.accounts.links import router as links_router
+from portal.accounts.oidc import OidcSettings
+from portal.accounts.oidc import router as oidc_router
+from portal.accounts.own import router as own_router
+from portal.accounts.people import router as people_router
+from portal.accounts.sign_in import router as sign_in_router
 from portal.health import router as health_router
 from portal.overview import router as overview_router
+from portal.security import RequestLimits, install_security
 from portal.words import LANGUAGES, Language, read_translations
 from workflow.report import Overview, read_overview
 
@@ -51,6 +60,11 @@ class PortalSettings:
     database_url: str
     regencies: tuple[str, ...]
     language: Language = "id"
+    demo: bool = False  # shows accounts to try, and the figures to everybody
+    master_keys: tuple[bytes, ...] = field(default=(), repr=False)  # newest first, for second factors
+    oidc: OidcSettings | None = None
+    changes_per_minute: int = 300  # of one account or network address
+    sign_ins_per_minute: int = 30  # of one network address
 
 
 @dataclass(slots=True)
@@ -60,6 +74,8 @@ class PortalState:
     settings: PortalSettings
     engine: Engine
     templates: dict[Language, Environment]
+    vault: Vault | None
+    limits: RequestLimits
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _kept: dict[str, tuple[float, Overview]] = field(default_factory=dict)
     _timezones: dict[str, str] = field(default_factory=dict)
@@ -89,12 +105,20 @@ def create_portal(settings: PortalSettings) -> FastAPI:
         settings,
         open_engine(settings.database_url, application_name="gotong-portal"),
         {language: _make_templates(language) for language in LANGUAGES},
+        Vault(settings.master_keys[0], retired_keys=settings.master_keys[1:])
+        if settings.master_keys
+        else None,
+        RequestLimits(settings.changes_per_minute, settings.sign_ins_per_minute),
     )
+    install_security(app)
     app.middleware("http")(_add_headers)
-    app.include_router(overview_router)
+    app.include_router(overview_router, dependencies=[require_overview()])
     app.include_router(health_router)
+    for router in (sign_in_router, links_router, own_router, people_router, oidc_router):
+        app.include_router(router)
     with resources.as_file(resources.files("portal") / "static") as folder:
         app.mount("/static", StaticFiles(directory=folder), name="static")
+    check_routes(app)
     return app
 
 

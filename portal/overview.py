@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from models.reason import REASONS
 from models.region import load_regions
+from portal.access import find_visitor
 from portal.words import LANGUAGES, Language, Words, choose_language
 from workflow.report import FundFigures, Overview
 
@@ -88,6 +89,7 @@ def _render(
         pledged_rupiah=sum(fund.pledged_rupiah for fund in ordered),
         available_rupiah=sum(fund.available_rupiah for fund in ordered),
         reasons=REASONS,
+        visitor=find_visitor(request) if template == "overview.html" else None,
     )
     return HTMLResponse(html, headers={"X-Figures": seen})
 

@@ -329,7 +329,7 @@ def ensure_first_administrator(engine: Engine, now: dt.datetime) -> Invitation |
     """
     with engine.begin() as connection:
         connection.execute(_FIRST_LOCK)
-        if connection.scalar(select(func.count()).select_from(Account)):
+        if connection.scalar(select(func.count()).select_from(Account).where(Account.demo.is_(False))):
             return None
         account_id = uuid.uuid4()
         connection.execute(

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import pyotp
-from sqlalchemy import Connection, Engine, delete, insert, or_, select, update
+from sqlalchemy import Connection, Engine, delete, insert, literal, or_, select, update
 
 from models.account_tables import Account, AccountSession, OidcAttempt, RecoveryCode
 from models.role import SECOND_FACTOR_ROLES, Role
@@ -142,7 +142,7 @@ def check_session(engine: Engine, token: str, now: dt.datetime, *, demo: bool = 
                 AccountSession.expires_at > now,
                 AccountSession.seen_at > now - IDLE_LASTS,
                 Account.state == "active",
-                or_(Account.demo.is_(False), demo),
+                or_(Account.demo.is_(False), literal(demo)),
             )
         ).one_or_none()
         if row is None:

@@ -51,7 +51,7 @@ def serve(app: FastAPI) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def portal(engine: Engine, database_url: str) -> FastAPI:
-    return create_portal(PortalSettings(database_url, (KUKAR,)))
+    return create_portal(PortalSettings(database_url, (KUKAR,), demo=True))
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ def test_health_is_that_of_the_database(browser: httpx.Client, engine: Engine) -
 
 
 def test_a_database_that_is_away_is_a_page_not_a_trace() -> None:
-    app = create_portal(PortalSettings("postgresql://u:geheim@127.0.0.1:9/gotong", (KUKAR,)))
+    app = create_portal(PortalSettings("postgresql://u:geheim@127.0.0.1:9/gotong", (KUKAR,), demo=True))
     with serve(app) as client:
         page = client.get("/")
         assert page.status_code == 503

@@ -1,0 +1,200 @@
+"""Access: who may do what. Every route names its permission here or is listed as public.
+
+``require(Permission.X)`` is the only place where a request is let through. ``check_routes`` refuses to
+start a portal with a route that names none, so that a forgotten guard is not an open door.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Annotated, Any, Final
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import RouteContext, iter_route_contexts
+from starlette.routing import Mount
+
+from models.role import Role
+from portal.cookies import read_session_cookie
+from workflow.sign_in import Missing, Visitor, check_session
+
+
+class Permission(StrEnum):
+    """What a route may need. Objects are narrowed further by the visitor's scope (``portal.unit``)."""
+
+    OWN_ACCOUNT = "own_account"
+    READ_OVERVIEW = "read_overview"
+    READ_FUNDS = "read_funds"
+    CHANGE_FUNDS = "change_funds"
+    READ_REVIEW = "read_review"
+    DECIDE = "decide"
+    ASK_WHAT_IF = "ask_what_if"
+    READ_UNFUNDED = "read_unfunded"
+    READ_AUDIT = "read_audit"
+    READ_OWN_FUNDS = "read_own_funds"
+    OFFER_PLEDGE = "offer_pledge"
+    VERIFY_WORKERS = "verify_workers"
+    MANAGE_PEOPLE = "manage_people"
+    MANAGE_API_KEYS = "manage_api_keys"
+    MANAGE_POLICIES = "manage_policies"
+    READ_HEALTH = "read_health"
+    REPLAY_DEAD_LETTERS = "replay_dead_letters"
+
+
+_EVERYBODY = frozenset({Permission.OWN_ACCOUNT, Permission.READ_OVERVIEW})
+_OFFICE_READS = frozenset(
+    {
+        Permission.READ_FUNDS,
+        Permission.READ_REVIEW,
+        Permission.ASK_WHAT_IF,
+        Permission.READ_UNFUNDED,
+        Permission.READ_AUDIT,
+    }
+)
+_COMPANY = frozenset({Permission.READ_OWN_FUNDS, Permission.OFFER_PLEDGE})
+
+#: Money and accounts are apart: who names officers does not decide, and the reverse.
+GRANTS: Final[dict[Role, frozenset[Permission]]] = {
+    "officer": _EVERYBODY | _OFFICE_READS | {Permission.CHANGE_FUNDS, Permission.DECIDE},
+    "company_user": _EVERYBODY | _COMPANY,
+    "company_admin": _EVERYBODY | _COMPANY | {Permission.MANAGE_PEOPLE},
+    "verifier": _EVERYBODY | {Permission.VERIFY_WORKERS},
+    "auditor": _EVERYBODY | _OFFICE_READS,
+    "administrator": _EVERYBODY
+    | {
+        Permission.MANAGE_PEOPLE,
+        Permission.MANAGE_API_KEYS,
+        Permission.MANAGE_POLICIES,
+        Permission.READ_AUDIT,
+        Permission.READ_HEALTH,
+        Permission.REPLAY_DEAD_LETTERS,
+    },
+}
+
+#: Whoever is not signed in needs these.
+PUBLIC_PATHS: Final = frozenset(
+    {
+        "/healthz",
+        "/login",
+        "/login/oidc",
+        "/login/oidc/callback",
+        "/logout",
+        "/invitation/{token}",
+        "/reset/{token}",
+    }
+)
+
+
+class NotSignedInError(Exception):
+    """401: nobody is signed in, or what ``missing`` says is still owed."""
+
+    def __init__(self, missing: Missing | None = None) -> None:
+        super().__init__(missing or "nobody is signed in")
+        self.missing = missing
+
+
+class ForbiddenError(Exception):
+    """403: the role does not have the permission."""
+
+
+class NotFoundError(Exception):
+    """404: there is no such object, or it is none of the visitor's; both look the same."""
+
+
+def find_visitor(request: Request) -> Visitor | None:
+    """Who asks, read from the database once per request; half signed-in visitors too."""
+    state = request.state
+    if not hasattr(state, "visitor"):
+        portal = request.app.state.portal
+        token = read_session_cookie(request)
+        state.visitor = (
+            None
+            if token is None
+            else check_session(portal.engine, token, dt.datetime.now(dt.UTC), demo=portal.settings.demo)
+        )
+    visitor: Visitor | None = state.visitor
+    return visitor
+
+
+def require(permission: Permission) -> Any:
+    """The dependency that lets through whoever has ``permission``::
+
+    def show(visitor: Annotated[Visitor, require(Permission.READ_FUNDS)]) -> Response: ...
+    """
+
+    def check(request: Request) -> Visitor:
+        visitor = find_visitor(request)
+        if visitor is None or visitor.missing is not None:
+            raise NotSignedInError(visitor.missing if visitor else None)
+        if permission not in GRANTS[visitor.role]:
+            raise ForbiddenError
+        request.app.state.portal.limits.check_account(request, visitor.account_id)
+        return visitor
+
+    check.access = permission  # type: ignore[attr-defined]
+    return Depends(check)
+
+
+def require_missing(missing: Missing) -> Any:
+    """The dependency for the steps between password and session: lets through who still owes ``missing``."""
+
+    def check(request: Request) -> Visitor:
+        visitor = find_visitor(request)
+        if visitor is None or visitor.missing != missing:
+            raise NotSignedInError(visitor.missing if visitor else None)
+        return visitor
+
+    check.access = missing  # type: ignore[attr-defined]
+    return Depends(check)
+
+
+def require_overview() -> Any:
+    """Figures without personal data: every role's, and in the demo everybody's."""
+
+    def check(request: Request) -> None:
+        if request.app.state.portal.settings.demo:
+            return
+        visitor = find_visitor(request)
+        if visitor is None or visitor.missing is not None:
+            raise NotSignedInError(visitor.missing if visitor else None)
+        if Permission.READ_OVERVIEW not in GRANTS[visitor.role]:
+            raise ForbiddenError
+
+    check.access = Permission.READ_OVERVIEW  # type: ignore[attr-defined]
+    return Depends(check)
+
+
+def routes_of(app: FastAPI) -> Iterator[RouteContext]:
+    """Every route, those of included routers too; static files are public by nature."""
+    for route in iter_route_contexts(app.routes):
+        if not (isinstance(route.original_route, Mount) and route.path == "/static"):
+            yield route
+
+
+def access_of(route: RouteContext) -> str | None:
+    """The permission or step a route names, ``public``, or ``None`` when it was forgotten."""
+    if route.path in PUBLIC_PATHS:
+        return "public"
+    dependant: Dependant | None = getattr(route, "dependant", None)
+    return None if dependant is None else next(_named(dependant), None)
+
+
+def _named(dependant: Dependant) -> Iterator[str]:
+    for each in dependant.dependencies:
+        access = getattr(each.call, "access", None)
+        if access is not None:
+            yield str(access)
+        yield from _named(each)
+
+
+def check_routes(app: FastAPI) -> None:
+    """Refuse a portal with a route that names no permission. Raises ``RuntimeError``."""
+    open_doors = [str(route.path) for route in routes_of(app) if access_of(route) is None]
+    if open_doors:
+        raise RuntimeError(f"routes without a permission: {', '.join(sorted(open_doors))}")
+
+
+OwnAccount = Annotated[Visitor, require(Permission.OWN_ACCOUNT)]
+PeopleManager = Annotated[Visitor, require(Permission.MANAGE_PEOPLE)]

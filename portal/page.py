@@ -1,0 +1,106 @@
+"""Page: a template with the reader's language, and the words of every refusal."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from fastapi import Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse
+
+from portal.words import LANGUAGES, Language, Words, choose_language
+from workflow.sign_in import Visitor
+
+LANGUAGE_COOKIE: Final = "gotong_language"
+_YEAR_SECONDS: Final = 365 * 24 * 3600
+
+#: Reason -> title of an API's problem; pages have their own words in refused.html.
+_TITLES: Final = {
+    "not_signed_in": "Sign in first",
+    "second_factor": "The second factor is missing",
+    "enrolment": "A second factor must be set up first",
+    "forbidden": "Your role does not allow this",
+    "cross_site": "The request came from another site",
+    "not_found": "There is no such thing here",
+    "method_not_allowed": "This cannot be done here",
+    "too_many": "Too many attempts",
+    "invalid": "The request is not complete",
+    "unavailable": "The database does not answer",
+}
+
+
+def page_language(request: Request) -> Language:
+    """The language asked for, else the remembered one, else the house's."""
+    return choose_language(
+        request.query_params.get("lang"),
+        request.cookies.get(LANGUAGE_COOKIE),
+        request.app.state.portal.settings.language,
+    )
+
+
+def render_page(
+    request: Request, template: str, *, visitor: Visitor | None = None, status_code: int = 200, **context: Any
+) -> HTMLResponse:
+    """The template in the reader's language and time zone; ``lang`` in the address is remembered."""
+    portal = request.app.state.portal
+    language = page_language(request)
+    timezone = portal.timezone((visitor.regency if visitor else None) or portal.settings.regencies[0])
+    response = _render(request, template, language, timezone, visitor, status_code, context)
+    if request.query_params.get("lang") in LANGUAGES:
+        response.set_cookie(
+            LANGUAGE_COOKIE,
+            language,
+            max_age=_YEAR_SECONDS,
+            httponly=True,
+            samesite="lax",
+            secure=request.url.scheme == "https",
+        )
+    return response
+
+
+def render_refusal(request: Request, status_code: int, reason: str, **context: Any) -> Response:
+    """Why not, as a page or, for programs, as application/problem+json. It never says what was asked for,
+    so that an object of somebody else's and one that does not exist look the same."""
+    if _wants_json(request):
+        title = _TITLES[reason]
+        body = {"type": f"urn:gotong:problem:{reason}", "title": title, "status": status_code}
+        return JSONResponse(body, status_code, media_type="application/problem+json")
+    context = {"reason": reason, "next": _return_address(request), "seconds": 0} | context
+    response = _render(request, "refused.html", page_language(request), "UTC", None, status_code, context)
+    if status_code == 401 and request.headers.get("hx-request"):
+        response.headers["HX-Redirect"] = "/login"
+    return response
+
+
+def _render(
+    request: Request,
+    template: str,
+    language: Language,
+    timezone: str,
+    visitor: Visitor | None,
+    status_code: int,
+    context: dict[str, Any],
+) -> HTMLResponse:
+    html = (
+        request.app.state.portal.templates[language]
+        .get_template(template)
+        .render(
+            language=language,
+            other="en" if language == "id" else "id",
+            words=Words(language, timezone),
+            visitor=visitor,
+            **context,
+        )
+    )
+    return HTMLResponse(html, status_code)
+
+
+def _return_address(request: Request) -> str:
+    """Where to go after signing in: only pages, for a form cannot be sent again."""
+    if request.method != "GET":
+        return "/"
+    query = f"?{request.url.query}" if request.url.query else ""
+    return request.url.path + query
+
+
+def _wants_json(request: Request) -> bool:
+    return request.url.path.startswith("/api/") or "application/json" in request.headers.get("accept", "")
