@@ -40,9 +40,12 @@ def round_flows(
         if not len(cell) or stopped():
             return
         open_weight = np.where(plan.fits(np.arange(len(arcs.fund))), weight, 0.0)
+        # Every cell's weights sum to one: tiny ones must not drown in the running total.
+        mass = np.bincount(arcs.cell, weights=open_weight, minlength=cells.count)
+        open_weight /= np.maximum(mass, 1e-300)[arcs.cell]
         total = np.concatenate([[0.0], np.cumsum(open_weight)])
         low, high = total[arcs.start[cell]], total[arcs.start[cell + 1]]
-        alive = high > low
+        alive = mass[cell] > 0
         cell, low, high = cell[alive], low[alive], high[alive]
         if not len(cell):
             return
@@ -52,13 +55,17 @@ def round_flows(
         place = (np.arange(len(cell)) - np.repeat(first, length) + rng.random(len(cell))) / np.repeat(
             length, length
         )
-        arc = np.searchsorted(total, low + place * (high - low) * (1 - 1e-12), side="right") - 1
+        arc = np.searchsorted(total, low + place * (high - low), side="right") - 1
+        # The running total is rounded: keep each draw inside its own cell.
+        arc = np.clip(arc, arcs.start[cell], arcs.start[cell + 1] - 1)
+        sound = open_weight[arc] > 0
         # Refusing someone costs its margin, unless other funds are open to it.
-        choice = open_weight[arc] / (high - low)
+        choice = open_weight[arc]
         rank = plan.funded[cell] + np.arange(len(cell)) - np.repeat(first, length)
         margin = cells.score[cells.start[cell] + rank] - asked[cell]
         order = -margin * (choice + 0.1)
-        taken = accept_requests(plan, arc, order)
+        taken = np.zeros(len(arc), dtype=np.bool_)
+        taken[sound] = accept_requests(plan, arc[sound], order[sound])
         if not taken.any():
             # Prefixes blocked by one large request: let small ones try before giving up.
             taken = accept_requests(plan, arc, arcs.cost[arc].astype(np.float64))
