@@ -23,6 +23,9 @@ ProgrammeCode = Literal["JKK", "JKM", "JHT", "JKN"]
 FundId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Base64 = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{16,2048}={0,2}$")]
 KeyId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,32}$")]
+Timestamp = Annotated[
+    str, StringConstraints(pattern=r"^20\d{2}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?\+00:00$")
+]
 Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -185,6 +188,38 @@ class CoverageEnrolled(EventData):
     refunded_rupiah: Rupiah
 
 
+class AlertRaised(EventData):
+    """Something needs a person: what, where, how badly, and how to look at it. No personal data."""
+
+    rule: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+    subject: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    severity: Literal["info", "warning", "critical"]
+    message_id: str
+    message_en: str
+    regency: RegencyCode | None = None
+    raised_at: Timestamp
+
+
+class FundHead(EventData):
+    """The end of one fund's journal: its number of entries and the hash that seals all of them."""
+
+    fund_id: FundId
+    entries: Annotated[int, Field(strict=True, ge=1)]
+    hash: Hash
+
+
+class JournalHead(EventData):
+    """Where the journals of a regency's funds end.
+
+    Whoever keeps these events can tell later whether an entry that stood then was changed or
+    removed since, even by somebody with every right on the database.
+    """
+
+    regency: RegencyCode
+    read_at: Timestamp
+    funds: tuple[FundHead, ...]
+
+
 #: Event type (also the topic) -> type of its data. The schemas in docs/events/ come from here.
 EVENT_TYPES: Final[dict[str, type[EventData]]] = {
     "coverage.worker-uncovered.v1": WorkerUncovered,
@@ -194,4 +229,6 @@ EVENT_TYPES: Final[dict[str, type[EventData]]] = {
     "allocation.proposed.v1": AllocationProposed,
     "allocation.decided.v1": AllocationDecided,
     "coverage.enrolled.v1": CoverageEnrolled,
+    "alert.raised.v1": AlertRaised,
+    "journal.head.v1": JournalHead,
 }

@@ -8,23 +8,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, select, text
 
 from models.journal import CHAIN_START, EFFECTS, Cause, chain_entry
+from models.review_tables import AuditRecord, LegalTransition
+from models.state import NEED_TRANSITIONS, PROPOSAL_TRANSITIONS
 from models.tables import Fund, JournalEntry
+from workflow.record import seal_record
 
 _BUCKETS = ("pledged", "reserved", "committed", "disbursed", "expired")
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One disagreement. ``check`` names the invariant, ``subject`` the fund, run or need."""
+    """One disagreement. ``check`` names the invariant, ``subject`` the fund, run or need.
+
+    ``halts`` is false for what a person should look at but that leaves every balance right.
+    """
 
     check: str
     subject: str
     difference_rupiah: int
     message: str
+    halts: bool = True
 
 
 def audit(engine: Engine) -> list[Finding]:
@@ -280,6 +288,119 @@ def _chain_break(entry: Row[tuple[object, ...]], number: int, previous_hash: byt
     return None if sealed == entry.hash else "its content was changed"
 
 
+def records_intact(connection: Connection) -> Iterator[Finding]:
+    """The records of what people did are numbered without a gap and sealed one to the other."""
+    records = connection.execution_options(yield_per=5000).execute(
+        select(AuditRecord.__table__).order_by(AuditRecord.number)
+    )
+    number, previous_hash = 0, CHAIN_START
+    for record in records:
+        if problem := _record_break(record, number + 1, previous_hash):
+            yield Finding("records_intact", f"record {record.number}", 0, problem)
+        number, previous_hash = record.number, record.hash
+
+
+def _record_break(record: Row[Any], number: int, previous_hash: bytes) -> str | None:
+    if record.number != number:
+        return f"record {number} is missing"
+    if record.previous_hash != previous_hash:
+        return "does not follow its predecessor"
+    sealed = seal_record(
+        record.previous_hash,
+        record.number,
+        record.actor,
+        record.action,
+        record.subject,
+        record.detail,
+        record.recorded_at,
+    )
+    return None if sealed == record.hash else "its content was changed"
+
+
+def events_have_one_outcome(connection: Connection) -> Iterator[Finding]:
+    """No event was stored without its outcome, none both accepted and refused by one delivery.
+
+    A refused event that was sent again later, or replayed, and then accepted had two deliveries.
+    """
+    unfinished = connection.execute(
+        text(
+            "SELECT source, event_id, outcome FROM inbox_event WHERE outcome = 'received' ORDER BY event_key"
+        )
+    )
+    for row in unfinished:
+        yield Finding(
+            "events_have_one_outcome", f"event {row.event_id}", 0, f"from {row.source}: accepted, no outcome"
+        )
+    twice = connection.execute(
+        text(
+            """
+            SELECT i.event_id, i.outcome, d.id, d.reason FROM dead_letter d
+            JOIN inbox_event i ON i.event_key = d.event_key
+            WHERE (d.log_id, d.topic, d.partition, d."offset") = (i.log_id, i.topic, i.partition, i."offset")
+              AND d.reason <> 'event_id_conflict' AND d.replayed_at IS NULL
+            ORDER BY d.id
+            """
+        )
+    )
+    for row in twice:
+        yield Finding(
+            "events_have_one_outcome",
+            f"event {row.event_id}",
+            0,
+            f"accepted ({row.outcome}) and refused ({row.reason}, dead letter {row.id})",
+        )
+
+
+def intake_settles(connection: Connection) -> Iterator[Finding]:
+    """What entered through Gotong has come to an outcome within the hour; it waits in the outbox if not."""
+    rows = connection.execute(
+        text(
+            """
+            SELECT topic, count(*) AS messages, min(created_at) AS oldest FROM outbox_message
+            WHERE intake AND settled_at IS NULL AND created_at < clock_timestamp() - interval '1 hour'
+            GROUP BY topic ORDER BY topic
+            """
+        )
+    )
+    for row in rows:
+        yield Finding(
+            "intake_settles",
+            row.topic,
+            0,
+            f"{row.messages} message(s) without an outcome, the oldest since {row.oldest.isoformat()}",
+            halts=False,
+        )
+
+
+def transitions_guarded(connection: Connection) -> Iterator[Finding]:
+    """The triggers that refuse illegal steps and changes of the books stand and are switched on."""
+    armed = set(
+        connection.scalars(
+            text("SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled IN ('O', 'A')")
+        )
+    )
+    for name in _TRIGGERS:
+        if name not in armed:
+            yield Finding("transitions_guarded", f"trigger {name}", 0, "is missing or switched off")
+    stored = {
+        (row.subject, row.from_state, row.to_state)
+        for row in connection.execute(select(LegalTransition.__table__))
+    }
+    known = {("coverage_need", *pair) for pair in NEED_TRANSITIONS}
+    known |= {("proposal", *pair) for pair in PROPOSAL_TRANSITIONS}
+    for subject, before, after in sorted(stored ^ known):
+        yield Finding(
+            "transitions_guarded", f"{subject} {before} -> {after}", 0, "is legal in only one of two places"
+        )
+
+
+_TRIGGERS = (
+    "audit_record_append_only",
+    "coverage_need_transition",
+    "journal_entry_append_only",
+    "proposal_transition",
+)
+
 #: Every invariant, in the order an auditor would ask.
 CHECKS = (
     balances_equal_journal,
@@ -290,4 +411,8 @@ CHECKS = (
     states_agree,
     rules_hold,
     chain_intact,
+    records_intact,
+    events_have_one_outcome,
+    transitions_guarded,
+    intake_settles,
 )

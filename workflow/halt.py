@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 from sqlalchemy import Engine, select, update
 
+from models.review_tables import AuditRecord
 from models.tables import Fund, Regency
 from workflow.audit import Finding, audit
+from workflow.raise_alert import raise_alert
 from workflow.record import record_action
 from workflow.request import raise_signal
 
@@ -16,15 +18,21 @@ _REGENCY_OF_FUND = select(Fund.code, Fund.regency_code)
 
 
 def audit_and_halt(engine: Engine, now: dt.datetime) -> list[Finding]:
-    """Audit; halt the regencies the findings concern (all of them when that cannot be told)."""
+    """Audit; halt the regencies the breaches concern (all of them when that cannot be told).
+
+    Findings that leave every balance right halt nobody; an alert names them, at most once a day.
+    """
     findings = audit(engine)
-    if findings:
-        halt_regencies(engine, findings, now)
+    if breaches := [finding for finding in findings if finding.halts]:
+        halt_regencies(engine, breaches, now)
+    for finding in findings:
+        if not finding.halts:
+            _warn(engine, finding, now)
     return findings
 
 
 def halt_regencies(engine: Engine, findings: Sequence[Finding], now: dt.datetime) -> list[str]:
-    """Stop new runs for the findings' regencies; returns the codes newly halted."""
+    """Stop new runs for the findings' regencies and alert people; returns the codes newly halted."""
     with engine.begin() as connection:
         regency_of = {row.code: row.regency_code for row in connection.execute(_REGENCY_OF_FUND)}
         served = connection.scalars(select(Regency.code).order_by(Regency.code)).all()
@@ -45,15 +53,58 @@ def halt_regencies(engine: Engine, findings: Sequence[Finding], now: dt.datetime
         )
         for code in halted:
             record_action(connection, "audit", "halt", code, {"findings": len(findings)}, now)
+            raise_alert(
+                connection,
+                "audit_breach",
+                first.subject,
+                "critical",
+                message_id=(
+                    f"Audit menemukan {len(findings)} selisih, pertama {first.check} pada {first.subject}:"
+                    f" {first.message}. Alokasi {code} dihentikan. Periksa dengan 'gotong audit', lalu"
+                    f" 'gotong resume {code}'."
+                ),
+                message_en=(
+                    f"The audit has {len(findings)} finding(s), the first {first.check} at {first.subject}:"
+                    f" {first.message}. Allocation for {code} is halted. Look with 'gotong audit', then"
+                    f" 'gotong resume {code}'."
+                ),
+                regency=code,
+                now=now,
+            )
     return halted
 
 
+def _warn(engine: Engine, finding: Finding, now: dt.datetime) -> None:
+    with engine.begin() as connection:
+        said = connection.scalar(
+            select(AuditRecord.number)
+            .where(
+                AuditRecord.action == "warn",
+                AuditRecord.subject == finding.subject,
+                AuditRecord.recorded_at > now - dt.timedelta(days=1),
+            )
+            .limit(1)
+        )
+        if said is not None:
+            return
+        record_action(connection, "audit", "warn", finding.subject, {"check": finding.check}, now)
+        raise_alert(
+            connection,
+            finding.check,
+            finding.subject,
+            "warning",
+            message_id=f"{finding.subject}: {finding.message}. Periksa dengan 'gotong audit'.",
+            message_en=f"{finding.subject}: {finding.message}. Look with 'gotong audit'.",
+            now=now,
+        )
+
+
 def resume_regency(engine: Engine, regency: str, officer: str, now: dt.datetime) -> list[Finding]:
-    """Let a halted regency allocate again, when the audit is clean; otherwise the findings come back.
+    """Let a halted regency allocate again, when no breach stands; otherwise the findings come back.
 
     Raises ``LookupError`` for a regency that is not served.
     """
-    findings = audit(engine)
+    findings = [finding for finding in audit(engine) if finding.halts]
     if findings:
         return findings
     with engine.begin() as connection:

@@ -68,7 +68,8 @@ def test_a_changed_journal_entry_breaks_the_hash_chain(books: Engine) -> None:
         connection.execute(
             text(
                 "ALTER TABLE journal_entry DISABLE TRIGGER USER;"
-                " UPDATE journal_entry SET recorded_at = recorded_at + interval '1 day' WHERE number = 2"
+                " UPDATE journal_entry SET recorded_at = recorded_at + interval '1 day' WHERE number = 2;"
+                " ALTER TABLE journal_entry ENABLE TRIGGER USER"
             )
         )
     assert [finding.check for finding in audit(books)] == ["chain_intact"]
