@@ -124,6 +124,7 @@ def main() -> int:
     options = parser.parse_args()
     rates: dict[str, list[float]] = {name: [] for name in CONTENDERS if name in options.only}
     latency = None
+    load_before = os.getloadavg()[1]
     with (
         tempfile.TemporaryDirectory(prefix="gotong-bench-") as folder,
         EmbeddedPostgres(Path(folder) / "postgres") as postgres,
@@ -149,7 +150,7 @@ def main() -> int:
             print(latency, flush=True)
     medians = {name: statistics.median(values) for name, values in rates.items()}
     described = {name: CONTENDERS[name][3] for name in medians}
-    report = write_report(medians, described, latency, options.events, options.rounds)
+    report = write_report(medians, described, latency, options.events, options.rounds, load_before)
     print(report)
     if options.report is not None:
         from benchmarks.intake.report import replace_section

@@ -26,6 +26,7 @@ def write_report(
     latency: Latency | None,
     events: int,
     rounds: int,
+    load_before: float,
 ) -> str:
     """Markdown with the figures and ratios of one run."""
     lines = [
@@ -34,7 +35,8 @@ def write_report(
         "",
         f"`python -m benchmarks.intake --events {events} --rounds {rounds}` on {os.cpu_count()} cores"
         f" (broker, database and workers share them), Python {platform.python_version()}."
-        " Median of the rounds.",
+        " Median of the rounds."
+        f" Before it began the machine's load average was {load_before:.1f} from other work.",
         "",
         "| | what | events per second |",
         "|---|---|---:|",
