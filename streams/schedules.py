@@ -1,4 +1,4 @@
-"""What happens by the clock: due allocation requests, and tidying the outbox."""
+"""What happens by the clock: due allocation requests, tidying the outbox, and the chores."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import structlog
 from sqlalchemy import Connection, Engine, text
 
+from streams.chores import Chores
 from streams.leader import hold_lock, lead
 from streams.retry import is_passing
 from streams.settings import StreamSettings
@@ -38,6 +39,7 @@ class Schedules:
         self._stopping = stopping
         self._on_request = on_request
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="schedules")
+        self._chores = Chores(settings, engine)
 
     async def run(self) -> None:
         """Keep the schedules for as long as the worker runs; a database that is away only delays."""
@@ -58,6 +60,7 @@ class Schedules:
                     getattr(_log, level)("schedules_interrupted", error=type(error).__name__)
                 await self._pause(self._settings.relay_rest_seconds)
         finally:
+            self._chores.stop()
             self._executor.shutdown(wait=False, cancel_futures=True)
 
     async def _keep(self, connection: Connection) -> None:
@@ -66,6 +69,7 @@ class Schedules:
         while not self._stopping.is_set():
             if await loop.run_in_executor(self._executor, self._publish_due, connection):
                 self._on_request()
+            self._chores.start_due()
             if time.monotonic() - purged_at > self._settings.purge_interval_seconds:
                 purged_at = time.monotonic()
                 await loop.run_in_executor(self._executor, self._purge)

@@ -53,6 +53,9 @@ class StreamSettings:
     longest_wait_seconds: float = 0.8
     purge_interval_seconds: float = 60.0
     outbox_kept_seconds: float = 7 * 86_400.0
+    #: How often the books are audited, and how often the daily chores look whether a new day has come.
+    audit_interval_seconds: float = 900.0
+    daily_interval_seconds: float = 3_600.0
     solver_time_limit_seconds: float = 20.0
 
     stop_timeout_seconds: float = 8.0
