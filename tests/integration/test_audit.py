@@ -50,6 +50,21 @@ TAMPERINGS = {
         "UPDATE fund SET head_count_cap = 2",
         ("rules_hold", "csr-1", 0),
     ),
+    "a month paid for a line that nobody approved": (
+        "INSERT INTO funded_month (worker_id, programme, month, proposal_id)"
+        " SELECT worker_id, 1, start_month, min(p.id) FROM proposal p JOIN coverage_need n ON n.id = need_id"
+        " WHERE n.id = 1 GROUP BY 1, 3",
+        ("months_follow_lines", "csr-1", 0),
+    ),
+    "a need's state": (
+        "UPDATE coverage_need SET state = 'waiting', version = version + 1 WHERE id = 1",
+        ("states_agree", "need 1", 0),
+    ),
+    "promises beyond the pledge, once the CHECK is gone": (
+        "ALTER TABLE fund DROP CONSTRAINT ck_fund_never_overdrawn;"
+        " UPDATE fund SET expired_rupiah = pledged_rupiah",
+        ("no_fund_overdrawn", "csr-1", 151_200),
+    ),
 }
 
 
@@ -97,6 +112,10 @@ REFUSED_BY_DATABASE = {
     "ck_fund_committed_not_negative": "UPDATE fund SET committed_rupiah = -1",
     "ck_fund_disbursed_not_negative": "UPDATE fund SET disbursed_rupiah = -1",
     "ck_fund_expired_not_negative": "UPDATE fund SET expired_rupiah = -1",
+    "ck_fund_within_ceiling_and_release": (
+        "UPDATE fund SET kind = 'apbd', fiscal_year = 2026, account_code = '5.1',"
+        " ceiling_rupiah = pledged_rupiah, released_rupiah = pledged_rupiah - 1"
+    ),
     "ck_fund_window_in_order": "UPDATE fund SET window_to = window_from - 31",
     "ck_proposal_amount_positive": "UPDATE proposal SET amount_rupiah = 0",
     "ck_proposal_months_1_to_12": "UPDATE proposal SET months = 13",

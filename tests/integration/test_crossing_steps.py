@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine, event, text, update
+from sqlalchemy.exc import DBAPIError
 
 from models.event import PledgeChanged
+from models.journal import Cause
 from models.tables import Fund
 from tests.builders import KUKAR, NOW, apply_fund, pledge
 from tests.event_builders import CONTEXT, envelope, worker_event
 from tests.integration.test_allocate import add_needs, allocate, engine, lines, solve_here
 from tests.integration.test_review import LINE_RUPIAH, batch, money, request, set_threshold
 from workflow.audit import audit
+from workflow.commit import commit_lines
 from workflow.dead_letter import list_dead_letters
 from workflow.expire import expire_funds
 from workflow.fund_change import change_funds
@@ -238,3 +242,71 @@ def test_a_regency_halted_during_the_solve_gets_no_proposals(engine: Engine) -> 
     assert lines(engine) == {}
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT code FROM regency WHERE halted_reason <> ''")) == KUKAR
+
+
+def test_a_fund_ruled_anew_during_the_solve_gets_no_line_it_does_not_accept(engine: Engine) -> None:
+    add_needs(engine, 1)
+    apply_fund(engine, pledge(amount_rupiah=500_000))
+
+    def ruled_anew(problem: Any, policy: Any, **options: Any) -> Any:
+        apply_fund(engine, pledge(amount_rupiah=500_000, revision=2, rules={"regions": ["64.02.06"]}))
+        return solve_here(problem, policy, **options)
+
+    assert allocate(engine, ruled_anew).status == "ABANDONED"
+    assert lines(engine) == {}
+
+
+def test_a_line_signed_during_the_solve_is_not_moved(engine: Engine, batch: Batch) -> None:
+    set_threshold(engine, 0)
+    apply_fund(engine, pledge(amount_rupiah=LINE_RUPIAH, revision=2))  # for one of the three workers
+    run_id = allocate(engine).run_id
+    assert run_id is not None
+    seen = request(engine, Batch(run_id, "csr-1", "64.02.05"))
+    add_needs(engine, 10, priority=100)
+
+    def signed(problem: Any, policy: Any, **options: Any) -> Any:
+        result = solve_here(problem, policy, **options)
+        decide(engine, seen, NOW)
+        return result
+
+    assert allocate(engine, signed).status == "ABANDONED"
+    assert audit(engine) == []
+    assert money(engine)[1] == LINE_RUPIAH
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM proposal WHERE state = 'confirming'")) == 1
+
+
+def test_a_claim_during_the_solve_does_not_let_a_cap_be_exceeded(engine: Engine) -> None:
+    add_needs(engine, 1)
+    apply_fund(engine, pledge(amount_rupiah=500_000, rules={"head_count_cap": 1}))
+    run_id = allocate(engine).run_id
+    assert run_id is not None
+    add_needs(engine, 2, priority=100)
+
+    def claimed(problem: Any, policy: Any, **options: Any) -> Any:
+        result = solve_here(problem, policy, **options)
+        claim_batch(engine, Batch(run_id, "csr-1", "64.02.05"), "siti", dt.datetime.now(dt.UTC))
+        return result
+
+    assert allocate(engine, claimed).status == "ABANDONED"
+    assert len(lines(engine)) == 1
+    assert audit(engine) == []
+
+
+def test_only_open_lines_are_committed(engine: Engine, batch: Batch) -> None:
+    with engine.connect() as connection:
+        fund_id, line = connection.execute(text("SELECT fund_id, min(id) FROM proposal GROUP BY 1")).one()
+    decide(engine, request(engine, batch, action="return"), NOW)
+    with pytest.raises(LookupError), engine.begin() as connection:
+        commit_lines(connection, fund_id, [line], Cause("decision", uuid.uuid4()), NOW)
+
+
+@pytest.mark.parametrize(
+    "statement", ["UPDATE audit_record SET actor = 'nobody'", "DELETE FROM audit_record"]
+)
+def test_the_records_of_what_people_did_refuse_to_be_changed(
+    engine: Engine, batch: Batch, statement: str
+) -> None:
+    decide(engine, request(engine, batch), NOW)
+    with pytest.raises(DBAPIError, match="append-only"), engine.begin() as connection:
+        connection.execute(text(statement))
