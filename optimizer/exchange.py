@@ -15,27 +15,33 @@ import numpy as np
 from optimizer.plan import Plan
 from optimizer.problem import Bool, Int64
 
+#: Rounds after which the arcs worth looking at are gathered anew.
+_FRESH = 20
+
 #: More than any score: nobody there to let go.
 _NOBODY = 1 << 40
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Index:
-    """Arcs by fund and cost: ``rows[first[i]:first[i + 1]]`` share the table entry ``entry[i]``.
+    """The arcs worth looking at, by fund and cost.
 
-    The table has one row per fund and one column per distinct cost, ascending;
-    column 0 costs nothing and stands for letting nobody go.
+    ``rows[first[i]:first[i + 1]]`` share the table entry ``entry[i]``. The table
+    has one row per fund and one column per distinct cost, ascending; column 0
+    costs nothing and stands for letting nobody go. ``reachable`` (K) are cells
+    with a fund that had room when the index was made.
     """
 
     rows: Int64
     first: Int64
     entry: Int64
     cost: Int64
+    reachable: Bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Offers:
-    """Per arc: the score to be gained by entering, lost by leaving, and whether leaving means moving."""
+    """Per indexed arc: the score gained by entering, lost by leaving, and whether leaving means moving."""
 
     enter: Int64
     leave: Int64
@@ -43,48 +49,62 @@ class _Offers:
 
 
 def exchange_workers(
-    plan: Plan, stopped: Callable[[], bool], rounds: int = 400, least_gain: float = 0.0
+    plan: Plan, stopped: Callable[[], bool], rounds: int = 400, least_gain: float = 0.0, reach: float = 5.0
 ) -> int:
-    """Exchange until a round gains no more than ``least_gain`` of the value; returns the exchanges made."""
+    """Exchange until a round gains no more than ``least_gain`` of the value; returns the exchanges made.
+
+    Newcomers are looked for where a fund asks at most ``reach`` above their score.
+    """
     if not len(plan.arcs.fund):
         return 0
-    index = _index_arcs(plan)
     barred = np.zeros(len(plan.arcs.fund), dtype=np.bool_)
-    made, value = 0, plan.value()
+    made, value, index, age = 0, plan.value(), None, 0
     for _ in range(rounds):
         if stopped():
             break
-        offers = _make_offers(plan, barred)
-        done = _apply_best(plan, index, offers, barred)
+        if index is None or age >= _FRESH:
+            index, age = _index_arcs(plan, reach), 0
+            if not len(index.rows):
+                break
+        age += 1
+        done = _apply_best(plan, index, _make_offers(plan, index, barred), barred)
         made += done
         now = plan.value()
         if not done or now - value < least_gain * now:
-            break
+            if age == 1:
+                break
+            # Stale arcs may be what stalls: stop only when fresh ones bring nothing either.
+            age = _FRESH
         value = now
     return made
 
 
-def _index_arcs(plan: Plan) -> _Index:
-    costs, column = np.unique(plan.arcs.cost, return_inverse=True)
-    entry = plan.arcs.fund.astype(np.int64) * (len(costs) + 1) + column + 1
-    rows = np.argsort(entry, kind="stable")
-    first = np.flatnonzero(np.diff(entry[rows], prepend=-1))
-    return _Index(rows, np.append(first, len(rows)), entry[rows][first], np.concatenate([[0], costs]))
-
-
-def _make_offers(plan: Plan, barred: Bool) -> _Offers:
+def _index_arcs(plan: Plan, reach: float) -> _Index:
     arcs = plan.arcs
-    next_score, last_score = plan.next_score(), plan.last_score()
-    may_enter = plan.open_fund[arcs.fund] & ~barred & (plan.room[arcs.slot] > 0)
+    worth = plan.next_score()[arcs.cell]
+    rows = np.flatnonzero((plan.flow > 0) | ((worth > 0) & (worth + reach >= arcs.price)))
     fits = plan.fits(np.arange(len(arcs.fund)))
     # Cells with some arc that has room now: their workers can move instead of going unfunded.
     reachable = np.zeros(plan.cells.count, dtype=np.bool_)
     reachable[arcs.cell[fits]] = True
-    used = plan.flow > 0
-    moves = used & ~fits & reachable[arcs.cell]
+    costs, column = np.unique(arcs.cost[rows], return_inverse=True)
+    entry = arcs.fund[rows].astype(np.int64) * (len(costs) + 1) + column + 1
+    order = np.argsort(entry, kind="stable")
+    rows, entry = rows[order], entry[order]
+    first = np.flatnonzero(np.diff(entry, prepend=-1))
+    cost = np.concatenate([np.zeros(1, dtype=np.int64), costs])
+    return _Index(rows, np.append(first, len(rows)), entry[first], cost, reachable)
+
+
+def _make_offers(plan: Plan, index: _Index, barred: Bool) -> _Offers:
+    arcs, rows = plan.arcs, index.rows
+    cell, fund = arcs.cell[rows], arcs.fund[rows]
+    may_enter = plan.open_fund[fund] & ~barred[rows] & (plan.room[arcs.slot[rows]] > 0)
+    used = plan.flow[rows] > 0
+    moves = used & index.reachable[cell] & ~plan.fits(rows)
     return _Offers(
-        enter=np.where(may_enter, next_score[arcs.cell], 0),
-        leave=np.where(used, np.where(moves, 0, last_score[arcs.cell]), _NOBODY),
+        enter=np.where(may_enter, plan.next_score()[cell], 0),
+        leave=np.where(used, np.where(moves, 0, plan.last_score()[cell]), _NOBODY),
         moves=moves,
     )
 
@@ -93,9 +113,9 @@ def _apply_best(plan: Plan, index: _Index, offers: _Offers, barred: Bool) -> int
     """Each fund's best exchange, largest gain first, checked against the plan as it then stands."""
     funds, width = len(plan.money), len(index.cost)
     enter = np.zeros(funds * width, dtype=np.int64)
-    enter[index.entry] = np.maximum.reduceat(offers.enter[index.rows], index.first[:-1])
+    enter[index.entry] = np.maximum.reduceat(offers.enter, index.first[:-1])
     leave = np.full(funds * width, _NOBODY, dtype=np.int64)
-    leave[index.entry] = np.minimum.reduceat(offers.leave[index.rows], index.first[:-1])
+    leave[index.entry] = np.minimum.reduceat(offers.leave, index.first[:-1])
     leaving = leave.reshape(funds, width)
     leaving[:, 0] = np.where(plan.heads > 0, 0, _NOBODY)
     entering = np.maximum.accumulate(enter.reshape(funds, width), axis=1)
@@ -112,14 +132,15 @@ def _apply_best(plan: Plan, index: _Index, offers: _Offers, barred: Bool) -> int
         low, high = np.searchsorted(index.entry, [base + 1, base + int(reach[fund, column[fund]]) + 1])
         if low == high:
             continue
-        rows = index.rows[index.first[low] : index.first[high]]
-        into = int(rows[offers.enter[rows].argmax()])
-        out = -1
+        begin, end = int(index.first[low]), int(index.first[high])
+        into = int(index.rows[begin + offers.enter[begin:end].argmax()])
+        out, moves = -1, False
         if column[fund] > 0:
             at = int(np.searchsorted(index.entry, base + int(column[fund])))
-            rows = index.rows[index.first[at] : index.first[at + 1]]
-            out = int(rows[offers.leave[rows].argmin()])
-        done += _exchange(plan, into, out, out >= 0 and bool(offers.moves[out]), touched, barred)
+            begin, end = int(index.first[at]), int(index.first[at + 1])
+            leaver = begin + int(offers.leave[begin:end].argmin())
+            out, moves = int(index.rows[leaver]), bool(offers.moves[leaver])
+        done += _exchange(plan, into, out, moves, touched, barred)
     return done
 
 

@@ -39,8 +39,8 @@ class Arcs:
 def open_arcs(market: Market, options: Options, prices: Prices, most_per_lane: int = 1 << 30) -> Arcs:
     """Spell out lanes: one arc per cell and fund among the options.
 
-    A lane of more than ``most_per_lane`` funds keeps a random choice of them;
-    lanes choose differently, so every fund stays within reach of many.
+    A lane of more than ``most_per_lane`` funds keeps a random choice of them,
+    by money; lanes choose differently, so every fund stays within reach of many.
     """
     row = np.repeat(options.cells, np.diff(options.start))
     # Each lane as the funds of its pools.
@@ -52,7 +52,10 @@ def open_arcs(market: Market, options: Options, prices: Prices, most_per_lane: i
     size = np.diff(lane_fund_start)
     if len(size) and int(size.max()) > most_per_lane:
         lane = np.repeat(np.arange(len(size)), size)
-        shuffled = np.lexsort((np.random.default_rng(len(lane)).random(len(lane)), lane))
+        # The more money a fund has, the more lanes must be able to reach it.
+        weight = np.maximum(1, market.limits.amount_rupiah[lane_fund])
+        draw = np.random.default_rng(len(lane)).exponential(size=len(lane)) / weight
+        shuffled = np.lexsort((draw, lane))
         rank = np.arange(len(lane)) - np.repeat(lane_fund_start[:-1], size)
         kept = np.sort(shuffled[rank < most_per_lane])
         lane_fund, lane = lane_fund[kept], lane[kept]

@@ -44,7 +44,7 @@ from optimizer.verify import verify
 __all__ = ["Progress", "solve"]
 
 #: Funds of a lane that rounding looks at when arcs abound.
-_MOST_PER_LANE = 16
+_MOST_PER_LANE = 32
 
 
 def solve(
@@ -141,7 +141,7 @@ def _replan(
 
 def _margin(arcs: int) -> float:
     """How much dearer than the cheapest a fund may be for rounding to look at it; fewer when arcs abound."""
-    return 3.0 if arcs <= 1_000_000 else 1.0
+    return 3.0 if arcs <= 1_000_000 else 1.5
 
 
 def _score_unit(market: Market) -> float:
@@ -158,7 +158,7 @@ def _make_plan(market: Market, search: PriceSearch, clock: Clock, seed: int) -> 
     if total <= 400_000:
         options = gather_options(market, np.arange(cells.count), None, np.inf)
     else:
-        options = gather_options(market, np.arange(cells.count), search.prices, _margin(total) * unit)
+        options = gather_options(market, np.arange(cells.count), search.soft, _margin(total) * unit)
     arcs = open_arcs(market, options, search.prices, _MOST_PER_LANE if total > 2_000_000 else 1 << 30)
     plan = Plan(cells, market.limits, market.room, arcs, market.limits.usable)
     if not len(arcs.fund):
@@ -171,7 +171,7 @@ def _make_plan(market: Market, search: PriceSearch, clock: Clock, seed: int) -> 
     round_flows(plan, search.asked, weight, rng, stopped)
     clock.report("fill", value=plan.value())
     fill_leftovers(plan, _never)
-    least_gain = 2e-6 if len(market.cells.score) > 20_000 else 0.0
+    least_gain = 3e-6 if len(market.cells.score) > 20_000 else 0.0
     exchange_workers(plan, stopped, least_gain=least_gain)
     meet_minimums(plan, stopped)
     clock.report("exchange", value=plan.value())
