@@ -56,9 +56,9 @@ class Settings(BaseSettings):
     )
     oidc_client_id: str | None = Field(None, description="the portal's name there")
     oidc_client_secret: SecretStr | None = Field(None, description="the portal's secret there")
-    settle_seconds: float = Field(0.3, ge=0, le=60, description="quiet time before a match is requested")
-    shortest_interval_seconds: float = Field(1.0, ge=0, le=86_400, description="between two matches")
-    longest_wait_seconds: float = Field(5.0, ge=0.1, le=86_400, description="of a change for a match")
+    settle_seconds: float = Field(0.2, ge=0, le=60, description="quiet time before a match is requested")
+    shortest_interval_seconds: float = Field(0.5, ge=0, le=86_400, description="between two matches")
+    longest_wait_seconds: float = Field(0.8, ge=0.1, le=86_400, description="of a change for a match")
     solve_seconds: float = Field(20.0, ge=0.5, le=86_400, description="time limit of one match")
 
     @classmethod
