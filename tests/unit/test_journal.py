@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.journal import CHAIN_START, ENTRY_KINDS, Balances, Cause, OverdrawnError, chain_entry, fold_entries
+from models.journal import (
+    CHAIN_START,
+    ENTRY_KINDS,
+    Balances,
+    Cause,
+    OverdrawnError,
+    chain_entry,
+    fold_entries,
+)
 
 
 def test_a_rupiah_goes_from_pledge_to_disbursement() -> None:
@@ -80,7 +88,13 @@ def test_each_field_is_sealed_by_the_hash() -> None:
 def test_the_hash_does_not_depend_on_the_time_zone_it_is_written_in() -> None:
     wita = dt.timezone(dt.timedelta(hours=8))
     moment = dt.datetime(2026, 11, 2, 1, tzinfo=dt.UTC)
-    fields = {"fund_code": "f", "number": 1, "kind": "pledge", "amount_rupiah": 1, "cause": Cause("run", uuid.UUID(int=1))}
+    fields = {
+        "fund_code": "f",
+        "number": 1,
+        "kind": "pledge",
+        "amount_rupiah": 1,
+        "cause": Cause("run", uuid.UUID(int=1)),
+    }
     assert chain_entry(CHAIN_START, **fields, recorded_at=moment) == chain_entry(  # type: ignore[arg-type]
         CHAIN_START,
         **fields,  # type: ignore[arg-type]
