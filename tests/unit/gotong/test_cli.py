@@ -28,6 +28,11 @@ COMMANDS = (
     "dlq replay",
     "events send",
     "import",
+    "enrol export",
+    "enrol import",
+    "expire",
+    "resume",
+    "account",
     "allocate",
     "explain",
     "what-if",
@@ -97,7 +102,11 @@ def test_every_command_explains_itself(command: str, run: Run, tmp_path: Path) -
 
 def test_readme_names_every_command_and_only_commands_that_exist() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"^\| `gotong ([a-z-]+(?: (?:list|show|replay|send))?)", readme, re.MULTILINE))
+    named = set(
+        re.findall(
+            r"^\| `gotong ([a-z-]+(?: (?:list|show|replay|send|export|import))?)", readme, re.MULTILINE
+        )
+    )
     assert named == set(COMMANDS)
 
 
