@@ -36,7 +36,7 @@ from optimizer.problem import NONE, AllocationProblem, Int32, Int64
 from optimizer.progress import Clock, Progress
 from optimizer.replan import resume_plan
 from optimizer.result import AllocationResult, Prices, Status, TierResult
-from optimizer.rounding import fill_leftovers, round_flows
+from optimizer.rounding import balance_weights, fill_leftovers, round_flows
 from optimizer.rules import pair_accepted, pair_cost_rupiah
 from optimizer.tiers import relative_gap, tier_value, worker_scores
 from optimizer.verify import verify
@@ -45,6 +45,9 @@ __all__ = ["Progress", "solve"]
 
 #: Funds of a lane that rounding looks at when arcs abound.
 _MOST_PER_LANE = 32
+
+#: Rounds of balancing weights before rounding.
+_BALANCE = 8
 
 
 def solve(
@@ -165,6 +168,7 @@ def _make_plan(market: Market, search: PriceSearch, clock: Clock, seed: int) -> 
         return plan
     soft = make_arcs(market, arcs.cell, arcs.fund, search.soft)
     weight = soft_weights(soft.price, soft.cell, cells.count, search.temperature)
+    weight = balance_weights(plan, search.asked, weight, rounds=_BALANCE)
     del soft, options
     rng = np.random.default_rng(seed)
     stopped = _until(clock, 0.85)
