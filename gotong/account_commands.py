@@ -6,7 +6,7 @@ import datetime as dt
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -145,7 +145,7 @@ def _known_role(name: str) -> Role:
     if name not in ROLES:
         typer.echo(f"gotong: {name!r} is no role; known are {', '.join(ROLES)}", err=True)
         raise typer.Exit(2)
-    return cast("Role", name)
+    return name
 
 
 def _id_of(engine: Engine, email: str) -> uuid.UUID:

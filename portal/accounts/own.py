@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import RedirectResponse
 
-from portal.access import NotFoundError, OwnAccount
+from portal.access import GRANTS, NotFoundError, OwnAccount, Permission
 from portal.accounts.sign_in import address_of, now
 from portal.cookies import set_session_cookie
 from portal.page import render_page
@@ -79,6 +79,7 @@ def _render(
         sessions=sessions,
         problem=problem,
         done=done,
+        may_manage=Permission.MANAGE_PEOPLE in GRANTS[visitor.role],
         shortest=SHORTEST_PASSWORD,
         longest=LONGEST_PASSWORD,
     )

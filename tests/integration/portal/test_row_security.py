@@ -42,7 +42,7 @@ def visitor(role: Role, **scope: str) -> Visitor:
         role=role,
         missing=None,
         demo=False,
-        **places,  # type: ignore[arg-type]
+        **places,
     )
 
 

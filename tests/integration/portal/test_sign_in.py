@@ -291,6 +291,16 @@ def test_disabling_bites_on_the_next_request(browser: Browser, engine: Engine) -
     assert browser.sign_in(address).status_code == 401
 
 
+def test_disabling_behind_the_portal_bites_too(browser: Browser, engine: Engine) -> None:
+    """The sessions end with it; but were one left, the account's state alone would stop it."""
+    address = email()
+    account_id = add_person(engine, address, "auditor")
+    browser.sign_in(address)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE account SET state = 'disabled' WHERE id = :id"), {"id": account_id})
+    assert browser.get("/account").status_code == 401
+
+
 def test_another_role_bites_on_the_next_request(browser: Browser, engine: Engine) -> None:
     address, other = email(), email()
     account_id = add_person(engine, address, "administrator")
