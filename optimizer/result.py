@@ -49,8 +49,8 @@ class Prices:
 
     ``fund`` (F) is score per rupiah, ``head`` (F) score per worker under the
     head-count cap, ``district`` (F x D) score per worker under the district
-    cap. All are >= 0. ``gap`` is the coverage gap of the run that found them:
-    a warm start that comes as near does not search again.
+    cap. All are >= 0. ``gap`` is the coverage gap of the last full search on the
+    way to them: a warm start that comes about as near does not search again.
     """
 
     fund: npt.NDArray[np.float64]

@@ -46,6 +46,9 @@ __all__ = ["Progress", "solve"]
 #: Funds of a lane that rounding looks at when arcs abound.
 _MOST_PER_LANE = 32
 
+#: How much worse than the last full solve a warm plan's gap may be.
+_WARM_LOSS = 0.0005
+
 #: Rounds of balancing weights before rounding.
 _BALANCE = 8
 
@@ -103,7 +106,7 @@ def solve(
         fund_of_worker=fund_of_worker,
         amount_rupiah=amount,
         tiers=tiers,
-        prices=replace(search.prices, gap=tiers[0].gap),
+        prices=replace(search.prices, gap=tiers[0].gap if warm is None or previous is None else previous.gap),
         seconds=clock.phases,
     )
     with clock.phase("verify"):
@@ -139,7 +142,7 @@ def _replan(
         _serve_later_tiers(problem, policy, plan, clock)
     gap = (search.bound - plan.value()) / max(1.0, search.bound)
     usual = 0.0004 + 0.12 * len(problem.funds) / len(problem.workers)
-    return (search, plan) if gap <= max(usual, previous.gap) + 0.0003 else None
+    return (search, plan) if gap <= max(usual, previous.gap) + _WARM_LOSS else None
 
 
 def _margin(arcs: int) -> float:
@@ -167,7 +170,7 @@ def _make_plan(market: Market, search: PriceSearch, clock: Clock, seed: int) -> 
     if not len(arcs.fund):
         return plan
     soft = make_arcs(market, arcs.cell, arcs.fund, search.soft)
-    weight = soft_weights(soft.price, soft.cell, cells.count, search.temperature)
+    weight = soft_weights(soft.price, soft.cell, cells.count, 0.5 * search.temperature)
     weight = balance_weights(plan, search.asked, weight, rounds=_BALANCE)
     del soft, options
     rng = np.random.default_rng(seed)

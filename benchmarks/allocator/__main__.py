@@ -168,7 +168,7 @@ def header(options: argparse.Namespace) -> list[str]:
         "best bound that any method proved on the instance. The floor is reading, grouping, sorting and",
         "writing the same rows with NumPy. Peak memory includes the instance.",
         "",
-        "| workers x funds | method | seconds | score | own bound | gap | peak memory | x floor | phases (s) |",
+        "| workers x funds | method | seconds | score | own bound | gap | peak | x floor | phases (s) |",
         "|---|---|---:|---:|---:|---:|---:|---:|---|",
     ]
 
