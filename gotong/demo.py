@@ -81,6 +81,7 @@ def run_demo(settings: Settings, *, workers: int, seed: int, browser: bool, stop
             code = _play(house, screen, stop, workers=workers, seed=seed)
             if not stop_after:
                 screen.say(f"Portal: {house.portal_url}")
+                screen.say(f"Accounts to try, one for each role: {house.portal_url}/login")
                 command = ".venv/bin/gotong" if Path(".venv/bin/gotong").exists() else "gotong"
                 screen.say("It keeps serving until Ctrl-C. Meanwhile try in another terminal:")
                 screen.say(f"  {command} status    {command} audit    {command} dlq list")
