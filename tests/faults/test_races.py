@@ -245,7 +245,7 @@ def test_the_same_request_at_once(engine: Engine, runners: ThreadPoolExecutor, r
     """A double click: one decision, and the same answer for both."""
     for duel in scenes(engine, rounds):
         asked = duel.request("siti")
-        one, two = race(runners, *[lambda asked=asked: decide(engine, asked, NOW)] * 2)  # type: ignore[misc]
+        one, two = race(runners, *[lambda asked=asked: decide(engine, asked, NOW)] * 2)
         assert isinstance(one, DecisionAnswer), one
         assert one == two
         assert money_of(engine, duel.fund)[:2] == (0, LINE_RUPIAH)
