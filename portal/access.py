@@ -14,7 +14,6 @@ from typing import Annotated, Any, Final
 from fastapi import Depends, FastAPI, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import RouteContext, iter_route_contexts
-from starlette.routing import Mount
 
 from models.role import Role
 from portal.cookies import read_session_cookie
@@ -169,7 +168,7 @@ def require_overview() -> Any:
 def routes_of(app: FastAPI) -> Iterator[RouteContext]:
     """Every route, those of included routers too; static files are public by nature."""
     for route in iter_route_contexts(app.routes):
-        if not (isinstance(route.original_route, Mount) and route.path == "/static"):
+        if not (route.path == "/static" and route.methods is None):
             yield route
 
 

@@ -14,7 +14,6 @@ from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 from sqlalchemy.exc import OperationalError
-from starlette.exceptions import HTTPException
 
 from portal.access import ForbiddenError, NotFoundError, NotSignedInError
 from portal.cookies import read_session_cookie
@@ -112,11 +111,14 @@ def install_security(app: FastAPI) -> None:
     def _locked(request: Request, error: TooManyRequestsError | LockedOutError) -> Response:
         return _too_many(request, error.retry_after_seconds)
 
-    @app.exception_handler(HTTPException)
-    def _http(request: Request, error: HTTPException) -> Response:
-        reasons = {404: "not_found", 405: "method_not_allowed"}
-        answer = render_refusal(request, error.status_code, reasons.get(error.status_code, "invalid"))
-        answer.headers.update(error.headers or {})
+    @app.exception_handler(404)
+    def _no_route(request: Request, error: Exception) -> Response:
+        return render_refusal(request, 404, "not_found")
+
+    @app.exception_handler(405)
+    def _no_method(request: Request, error: Exception) -> Response:
+        answer = render_refusal(request, 405, "method_not_allowed")
+        answer.headers.update(getattr(error, "headers", None) or {})
         return answer
 
     @app.exception_handler(RequestValidationError)

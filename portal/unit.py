@@ -25,7 +25,11 @@ _CONFINE = text(
 
 @contextmanager
 def open_unit(engine: Engine, visitor: Visitor) -> Iterator[Connection]:
-    """A transaction in the visitor's name, read only. Changes go through ``workflow`` instead."""
+    """A transaction in the visitor's name, read only. Changes go through ``workflow`` instead.
+
+    The policies are a net, not an index: a query still names the fund, village or regency it is about,
+    else it walks through everybody's rows to leave them out.
+    """
     with engine.begin() as connection:
         confine(connection, visitor)
         yield connection

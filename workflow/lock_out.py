@@ -117,9 +117,9 @@ def forgive(connection: Connection, subject: Subject) -> None:
     connection.execute(_FORGIVE, {"subject": subject.digest})
 
 
-def sweep_locks(connection: Connection, now: dt.datetime) -> int:
+def sweep_locks(connection: Connection, now: dt.datetime) -> None:
     """Remove what no longer counts."""
-    return connection.execute(_SWEEP, {"forget": now - FORGET_AFTER}).rowcount
+    connection.execute(_SWEEP, {"forget": now - FORGET_AFTER})
 
 
 def _digest(kind: str, name: str) -> bytes:

@@ -427,18 +427,6 @@ def sign_in_by_oidc(
         return _open_session(connection, account, address, device, now, "oidc")
 
 
-def sweep_sessions(engine: Engine, now: dt.datetime) -> int:
-    """Remove sessions, attempts and lock-outs that no longer count; returns how many sessions."""
-    with engine.begin() as connection:
-        sweep_locks(connection, now)
-        connection.execute(delete(OidcAttempt).where(OidcAttempt.expires_at <= now))
-        return connection.execute(
-            delete(AccountSession).where(
-                or_(AccountSession.expires_at <= now, AccountSession.seen_at <= now - IDLE_LASTS)
-            )
-        ).rowcount
-
-
 _ACCOUNT = (
     Account.id,
     Account.email,
@@ -459,6 +447,13 @@ def _open_session(
     )
     due = account.role in SECOND_FACTOR_ROLES
     missing: Missing | None = "second_factor" if enrolled else "enrolment" if due else None
+    # People sign in seldom enough to clear away here what has ended.
+    connection.execute(
+        delete(AccountSession).where(
+            or_(AccountSession.expires_at <= now, AccountSession.seen_at <= now - IDLE_LASTS)
+        )
+    )
+    sweep_locks(connection, now)
     token = make_token()
     connection.execute(
         insert(AccountSession).values(

@@ -25,6 +25,7 @@ from models.vault import Vault
 from tests.integration.portal.site import (
     COMPANY,
     MASTER_KEY,
+    OTHER_COMPANY,
     PASSWORD,
     Browser,
     add_person,
@@ -121,6 +122,25 @@ def test_a_scope_must_fit_its_role(engine: Engine, role: Role, scope: Scope, rea
     with pytest.raises(AccountRefusedError) as refused:
         create_account(engine, "test", email=email(), name="X", role=role, scope=scope, now=now())
     assert refused.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("role", "scope"),
+    [
+        ("company_user", Scope(funder=OTHER_COMPANY)),
+        ("auditor", Scope()),
+        ("administrator", Scope()),
+        ("verifier", Scope(village="64.02.05.2001")),
+    ],
+)
+def test_within_a_company_nobody_is_sent_beyond_it(engine: Engine, role: Role, scope: Scope) -> None:
+    account_id = add_person(engine, email(), "company_user")
+    with pytest.raises(AccountRefusedError, match="scope_wrong"):
+        change_role(engine, "test", account_id, role, scope, now(), within=COMPANY)
+    with pytest.raises(AccountRefusedError, match="scope_wrong"):
+        create_account(
+            engine, "test", email=email(), name="X", role=role, scope=scope, now=now(), within=COMPANY
+        )
 
 
 def test_the_database_refuses_a_scope_that_does_not_fit(engine: Engine) -> None:

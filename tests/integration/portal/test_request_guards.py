@@ -97,6 +97,16 @@ def test_a_refusal_is_a_problem_for_a_program_and_repeats_nothing(signed_in: Bro
     assert "rahasia-6402" not in signed_in.post("/people/rahasia-6402/disable").text
 
 
+def test_a_wrong_method_and_an_unfinished_form_are_pages_too(signed_in: Browser) -> None:
+    wrong = signed_in.send("DELETE", "/people", None, {"sec-fetch-site": "same-origin"})
+    assert wrong.status_code == 405
+    assert wrong.headers["Allow"]
+    unfinished = signed_in.post("/account/password", {"old": "x"})
+    assert unfinished.status_code == 422
+    for answer in (wrong, unfinished):
+        assert "Permintaan ini tidak lengkap" in answer.text
+
+
 def test_a_part_of_a_page_is_sent_to_sign_in(browser: Browser) -> None:
     answer = browser.get("/figures", hx_request="true")
     assert answer.status_code == 401

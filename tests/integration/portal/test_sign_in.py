@@ -264,6 +264,22 @@ def test_a_session_ends_when_idle_and_at_the_latest_after_a_day(
     assert browser.get("/account").status_code == 401
 
 
+def test_what_has_ended_is_cleared_away(new_browser: NewBrowser, engine: Engine) -> None:
+    address, other = email(), email()
+    account_id = add_person(engine, address, "auditor")
+    add_person(engine, other, "auditor")
+    new_browser().sign_in(address)
+    new_browser().sign_in(email(), "salah salah")
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE account_session SET expires_at = clock_timestamp()"))
+        connection.execute(text("UPDATE sign_in_lock SET failed_at = failed_at - interval '25 hours'"))
+    new_browser().sign_in(other)
+    with engine.connect() as connection:
+        left = select(AccountSession.id).where(AccountSession.account_id == account_id)
+        assert connection.execute(left).all() == []
+        assert connection.scalar(text("SELECT count(*) FROM sign_in_lock")) == 1, "the last sign-in's address"
+
+
 def test_use_keeps_a_session_but_not_beyond_its_end(browser: Browser, engine: Engine) -> None:
     address = email()
     account_id = add_person(engine, address, "auditor")
