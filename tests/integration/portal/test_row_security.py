@@ -5,10 +5,14 @@ from __future__ import annotations
 import hashlib
 import uuid
 
+import psycopg
 import pytest
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import ProgrammingError
 
+from gotong.postgres import EmbeddedPostgres
+from models.database import open_engine
+from models.migrate import migrate
 from models.role import Role
 from portal.unit import confine, open_unit
 from tests.builders import NOW, add_need, apply_fund, pledge
@@ -233,3 +237,17 @@ def test_no_table_is_readable_without_a_policy(seeded: Engine) -> None:
     assert {row.relname for row in readable if row.guarded} == set(TABLES)
     assert {row.relname for row in readable if not row.guarded} == {"region", "regency"}
     assert tuple(role) == (False, False, False)
+
+
+def test_the_role_is_made_by_the_migration_or_asked_for(own_postgres: EmbeddedPostgres) -> None:
+    with psycopg.connect(own_postgres.superuser_conninfo(), autocommit=True) as superuser:
+        superuser.execute("DROP ROLE gotong_portal")
+        with pytest.raises(ProgrammingError, match="role gotong_portal is missing") as refused:
+            migrate(own_postgres.url())
+        assert "CREATE ROLE gotong_portal NOLOGIN; GRANT gotong_portal TO gotong" in str(refused.value)
+        superuser.execute("ALTER ROLE gotong CREATEROLE")
+        migrate(own_postgres.url())
+    engine = open_engine(own_postgres.url())
+    with open_unit(engine, visitor("auditor")) as connection:
+        assert connection.scalar(text("SELECT current_user")) == "gotong_portal"
+    engine.dispose()
