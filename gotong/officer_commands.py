@@ -27,6 +27,7 @@ def register(app: typer.Typer) -> None:
         help="Enrolment files for the social-security agency, and its answers.", no_args_is_help=True
     )
     enrol.command("export")(export)
+    enrol.command("again")(write_again)
     enrol.command("import")(import_answer)
     app.add_typer(enrol, name="enrol", rich_help_panel=_PANEL)
     app.command("expire", rich_help_panel=_PANEL)(expire)
@@ -50,6 +51,27 @@ def export(
             files = export_enrolment(engine, open_context(settings).vault, fund, officer, out, _now())
         except NothingToEnrolError as error:
             _stop(str(error), 1)
+        except LookupError as error:
+            _stop(str(error), 2)
+    typer.echo(f"{files.lines} lines, control total Rp {files.total_rupiah}")
+    typer.echo(f"{files.csv_path}\n{files.xlsx_path}")
+
+
+def write_again(
+    fund: Annotated[str, typer.Argument(help="The fund whose last enrolment files are to be written again.")],
+    officer: Officer,
+    out: Annotated[Path, typer.Option(help="Folder for the files.", file_okay=False)] = Path(),
+) -> None:
+    """Write the files of the fund's last enrolment batch again, the same to the byte.
+
+    For when the export stored its batch and died before its files were written.
+    """
+    from gotong.attach import open_context
+    from workflow.enrol import repeat_export
+
+    with _database() as (settings, engine):
+        try:
+            files = repeat_export(engine, open_context(settings).vault, fund, officer, out, _now())
         except LookupError as error:
             _stop(str(error), 2)
     typer.echo(f"{files.lines} lines, control total Rp {files.total_rupiah}")

@@ -124,6 +124,28 @@ def export_enrolment(
     return write_enrolment(engine, vault, batch_id, directory)
 
 
+def repeat_export(
+    engine: Engine, vault: Vault, fund_code: str, officer: str, directory: Path, now: dt.datetime
+) -> EnrolmentFiles:
+    """Write the files of the fund's latest batch again, and record who did.
+
+    For an export that stored its batch and died before its files were written. Raises
+    ``LookupError`` when the fund has no batch.
+    """
+    with engine.begin() as connection:
+        batch_id = connection.scalar(
+            select(EnrolmentBatch.id)
+            .join(Fund, Fund.id == EnrolmentBatch.fund_id)
+            .where(Fund.code == fund_code)
+            .order_by(EnrolmentBatch.exported_at.desc(), EnrolmentBatch.id)
+            .limit(1)
+        )
+        if batch_id is None:
+            raise LookupError(f"fund {fund_code} has no enrolment batch")
+        record_action(connection, officer, "repeat_export", str(batch_id), {"fund": fund_code}, now)
+    return write_enrolment(engine, vault, batch_id, directory)
+
+
 def write_enrolment(engine: Engine, vault: Vault, batch_id: uuid.UUID, directory: Path) -> EnrolmentFiles:
     """Write a stored batch as CSV and XLSX, each ending with the control total; may be repeated.
 

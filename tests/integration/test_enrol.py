@@ -14,7 +14,12 @@ from tests.builders import KUKAR, NOW, apply_fund, pledge
 from tests.integration.test_allocate import add_needs, allocate, engine
 from tests.integration.test_review import LINE_RUPIAH, money, request
 from workflow.audit import audit
-from workflow.enrol import COLUMNS, NothingToEnrolError, export_enrolment, write_enrolment
+from workflow.enrol import (
+    COLUMNS,
+    NothingToEnrolError,
+    export_enrolment,
+    repeat_export,
+)
 from workflow.reconcile import AnswerUnreadableError, parse_answers, reconcile_answers
 from workflow.report import read_overview
 from workflow.review import Batch, decide
@@ -109,8 +114,16 @@ def test_a_line_is_sent_once_and_the_file_can_be_written_again(
     files = export_enrolment(engine, vault, "csr-1", "siti", tmp_path, NOW)
     with pytest.raises(NothingToEnrolError):
         export_enrolment(engine, vault, "csr-1", "siti", tmp_path, NOW)
-    again = write_enrolment(engine, vault, files.batch_id, tmp_path / "again")
+    again = repeat_export(engine, vault, "csr-1", "budi", tmp_path / "again", NOW)
+    assert again.batch_id == files.batch_id
     assert again.csv_path.read_bytes() == files.csv_path.read_bytes()
+
+
+def test_a_fund_without_a_batch_has_nothing_to_write_again(
+    engine: Engine, vault: Vault, tmp_path: Path
+) -> None:
+    with pytest.raises(LookupError, match="csr-1"):
+        repeat_export(engine, vault, "csr-1", "budi", tmp_path, NOW)
 
 
 def test_accepted_lines_are_enrolled_and_disbursed(engine: Engine, references: list[str]) -> None:

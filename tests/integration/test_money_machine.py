@@ -38,7 +38,7 @@ from tests.integration.test_allocate import solve_here
 from tests.money_model import Fact, Model, ModelDecision, Place, RefusedError
 from workflow.allocate import allocate_regency
 from workflow.audit import audit
-from workflow.enrol import NothingToEnrolError, export_enrolment, write_enrolment
+from workflow.enrol import NothingToEnrolError, export_enrolment, repeat_export
 from workflow.expire import expire_funds
 from workflow.fund_change import change_funds
 from workflow.load_regions import load_regions
@@ -490,11 +490,7 @@ class MoneyMachine(RuleBasedStateMachine):
         except NothingToEnrolError:
             # It died after storing the batch: what is stored can be written at any time.
             assert crash == ("after", 1)
-            with self.engine.connect() as connection:
-                last = connection.scalar(
-                    text("SELECT batch_id FROM enrolment_line WHERE proposal_id = :line"), {"line": unsent[0]}
-                )
-            files = write_enrolment(self.engine, VAULT, last, self.folder)
+            files = repeat_export(self.engine, VAULT, code, "siti", self.folder, NOW)
         assert files.lines == len(unsent)
         assert files.total_rupiah == sum(self.model.lines[number].amount for number in unsent)
         files.csv_path.unlink()
