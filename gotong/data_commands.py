@@ -129,7 +129,9 @@ def send_events(file: InputFile, partial: Partial = False) -> None:
 
 
 def import_file(
-    kind: Annotated[ImportKind, typer.Argument(metavar="KIND", help="What the rows are: workers, pledges or budgets.")],
+    kind: Annotated[
+        ImportKind, typer.Argument(metavar="KIND", help="What the rows are: workers, pledges or budgets.")
+    ],
     file: InputFile,
     partial: Partial = False,
 ) -> None:

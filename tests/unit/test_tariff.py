@@ -168,7 +168,7 @@ COMPLETE = ("JKK,,,,,10000", "JKM,,,,,6800", "JHT,,,,,20000")
 
 def test_two_rows_for_one_month_are_refused() -> None:
     rows = parse_rows(table_of(*COMPLETE, "JKN,,,2020-01,2021-06,1", "JKN,,,2021-06,,2"))
-    with pytest.raises(TariffError, match="row 6: JKN .* overlaps row 5 from 2021-06"):
+    with pytest.raises(TariffError, match=r"row 6: JKN .* overlaps row 5 from 2021-06"):
         build_table(rows)
 
 

@@ -18,7 +18,7 @@ COVERAGE_ONLY = Policy.from_mapping({"tiers": ["coverage"]})
 def coverage_by_class_model(problem: AllocationProblem, seconds: float) -> tuple[float, float]:
     """Value and bound of a model with one integer per kind of worker and fund, scores as steps."""
     workers, funds = problem.workers, problem.funds
-    kinds: dict[tuple[object, ...], list[int]] = {}
+    kinds: dict[tuple[int, int, bytes], list[int]] = {}
     rows = pair_accepted(problem, np.arange(len(workers))[:, None], np.arange(len(funds))[None, :])
     district = problem.district_of_village[workers.village]
     for worker in range(len(workers)):
@@ -29,10 +29,10 @@ def coverage_by_class_model(problem: AllocationProblem, seconds: float) -> tuple
     value = []
     for (place, cost_class, _), members in kinds.items():
         flows = []
-        for fund in np.flatnonzero(rows[members[0]]):
+        for fund in np.flatnonzero(rows[members[0]]).tolist():
             flow = model.new_int_var(0, len(members), "")
             cost = int(problem.cost_rupiah[cost_class, funds.cost_class[fund]])
-            paid[fund].append((flow, cost, int(place)))  # type: ignore[call-overload]
+            paid[fund].append((flow, cost, place))
             flows.append(flow)
         steps = [model.new_bool_var("") for _ in members]
         model.add(sum(flows) == sum(steps))

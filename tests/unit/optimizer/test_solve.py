@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from benchmarks.allocator.instances import SHAPES, make_instance
@@ -199,7 +200,8 @@ def _hopeless(problem: AllocationProblem) -> np.ndarray:
         most += np.where(funds.district_cap == NONE, there, np.minimum(there, funds.district_cap))
     most = np.minimum(most, funds.amount_rupiah // cheapest)
     most = np.where(funds.head_count_cap == NONE, most, np.minimum(most, funds.head_count_cap))
-    return (most == 0) | (most < funds.min_workers)
+    hopeless: npt.NDArray[np.bool_] = (most == 0) | (most < funds.min_workers)
+    return hopeless
 
 
 def test_verify_names_every_kind_of_lie() -> None:
