@@ -740,7 +740,7 @@ def run_machine(machine: type[MoneyMachine], examples: int, steps: int) -> None:
 
 @pytest.mark.timeout(600)
 def test_money_follows_the_model(machine: type[MoneyMachine]) -> None:
-    run_machine(machine, examples=150, steps=8)
+    run_machine(machine, examples=200, steps=8)
 
 
 @pytest.mark.long
