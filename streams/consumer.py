@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
-from aiokafka.errors import ConsumerStoppedError
+from aiokafka.errors import ConsumerStoppedError, IllegalStateError
 from faust.transport.drivers.aiokafka import Consumer, Transport
 from faust.types import TP
 
@@ -97,11 +97,25 @@ class BulkConsumer(Consumer):
             return
         if not self.flow_active or generation != self.app.consumer_generation_id:
             # The fetch position has moved past records that a rebalance made someone else's, or ours anew.
-            with contextlib.suppress(Exception):
-                await self.perform_seek()
+            first = {TP(tp.topic, tp.partition): records[0].offset for tp, records in fetched.items()}
+            await self._thread.call_thread(self._step_back, first)
             return
         for tp, records in fetched.items():
             self._deliver(TP(tp.topic, tp.partition), generation, records)
+
+    async def _step_back(self, first: Mapping[TP, int]) -> None:
+        """Read records again that were fetched but not delivered; ``first`` has their lowest offsets.
+
+        Seeking to the committed position would not do: a group that has committed nothing yet stays
+        where it is, and the records would be skipped. The position may also have been set back further
+        already, by an assignment that came after the fetch; then it stays. Runs in the consumer's own
+        thread, where nothing can come between looking at a position and changing it.
+        """
+        consumer = self._thread._ensure_consumer()
+        for tp, offset in first.items():
+            with contextlib.suppress(IllegalStateError):  # the partition is no longer ours
+                if await consumer.position(tp) > offset:
+                    consumer.seek(tp, offset)
 
     def _deliver(self, tp: TP, generation: int, records: list[Any]) -> None:
         chunk = FetchedRecords(tp, generation, records, measure_bytes(records))

@@ -97,7 +97,7 @@ def test_a_worker_killed_anywhere_loses_nothing_and_repeats_nothing(
     assert count(engine, "fund") == 1
     await_true(lambda: count(engine, "allocation_request", "answered_at IS NULL") == 0)
     assert audit(engine) == []
-    assert worker.stop() == 0
+    assert worker.stop() == 0, worker.raw_log()
 
 
 @pytest.mark.usefixtures("topics")
@@ -107,7 +107,7 @@ def test_after_an_orderly_stop_nothing_is_read_twice(
     send(settings.kafka_brokers, worker_messages(range(EVENTS)))
     worker = start_worker(replace(settings, commit_interval_seconds=60.0))
     await_true(lambda: count(engine, "inbox_event") == EVENTS, explain=worker.raw_log)
-    assert worker.stop() == 0
+    assert worker.stop() == 0, worker.raw_log()
     assert committed_offsets(settings.kafka_brokers, settings.consumer_group, WORKER_UNCOVERED) == EVENTS
 
 
@@ -125,7 +125,7 @@ def test_two_workers_share_the_partitions_and_one_takes_over(
     send(small.kafka_brokers, worker_messages(range(EVENTS, 2 * EVENTS)))
     await_true(lambda: count(engine, "inbox_event") == 2 * EVENTS, explain=second.raw_log)
     assert_exactly_once(engine, range(2 * EVENTS))
-    assert second.stop() == 0
+    assert second.stop() == 0, second.raw_log()
 
 
 @pytest.mark.usefixtures("topics")
@@ -164,7 +164,7 @@ def test_a_database_that_goes_away_and_returns(
     own_postgres.start()
     await_true(lambda: count(own_engine, "inbox_event") == 600, explain=worker.raw_log)
     assert_exactly_once(own_engine, range(600))
-    assert worker.stop() == 0
+    assert worker.stop() == 0, worker.raw_log()
 
 
 def test_told_to_stop_while_the_database_is_away_it_stops_and_another_finishes(
@@ -207,7 +207,7 @@ def test_a_broker_that_is_killed_and_returns(
     published = count(engine, "outbox_message", "topic = 'allocation.proposed.v1'")
     found = read_topic(settings.kafka_brokers, "allocation.proposed.v1", published)
     assert len({dict(message.headers())["ce_id"] for message in found}) == published
-    assert worker.stop() == 0
+    assert worker.stop() == 0, worker.raw_log()
 
 
 def test_told_to_stop_while_the_broker_is_away_it_stops(

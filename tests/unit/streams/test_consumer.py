@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka.errors import IllegalStateError
 from faust.transport.consumer import Consumer
 from faust.types import TP
 
@@ -25,7 +27,6 @@ PLACE = TP("topic", 0)
         ("_getmany", ["self", "active_partitions", "timeout"]),
         ("_get_active_partitions", ["self"]),
         ("wait_empty", ["self"]),
-        ("perform_seek", ["self"]),
     ],
 )
 def test_faust_still_has_what_is_overridden_and_called(name: str, parameters: list[str]) -> None:
@@ -67,3 +68,34 @@ def test_records_of_before_a_rebalance_move_no_position() -> None:
     bulk = consumer()
     assert not bulk.mark_done(fetched(41, generation=2))
     assert list(bulk._filter_tps_with_pending_acks()) == []
+
+
+class PlacedConsumer:
+    """Stands for aiokafka's consumer: a position per partition that is ours."""
+
+    def __init__(self, positions: dict[TP, int]) -> None:
+        self.positions = positions
+
+    async def position(self, tp: TP) -> int:
+        if tp not in self.positions:
+            raise IllegalStateError("not assigned")
+        return self.positions[tp]
+
+    def seek(self, tp: TP, offset: int) -> None:
+        self.positions[tp] = offset
+
+
+@pytest.mark.parametrize(
+    ("position", "then"),
+    [
+        pytest.param(7, 0, id="records of a group that has committed nothing yet are read again"),
+        pytest.param(3, 3, id="a new assignment has set the position back further already"),
+    ],
+)
+def test_records_that_a_rebalance_keeps_from_an_agent_are_not_skipped(position: int, then: int) -> None:
+    lost, first = TP("topic", 1), 0 if position == 7 else 5
+    placed = PlacedConsumer({PLACE: position})
+    bulk = consumer()
+    bulk._thread = SimpleNamespace(_ensure_consumer=lambda: placed)
+    asyncio.run(bulk._step_back({lost: 4, PLACE: first}))
+    assert placed.positions == {PLACE: then}
