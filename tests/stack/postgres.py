@@ -10,7 +10,9 @@ from pathlib import Path
 
 import psycopg
 from psycopg import sql
+from psycopg.errors import InsufficientPrivilege
 from sqlalchemy import make_url
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from gotong.postgres import APPLICATION_ROLE, EmbeddedPostgres
 
@@ -49,7 +51,16 @@ class DatabaseServer:
     def drop(self, url: str) -> None:
         """Drop a database, with whoever is still connected to it."""
         name = make_url(url).database or ""
-        self._execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        # Only a superuser may end an autovacuum worker that is in there just now; it leaves by itself.
+        patiently = Retrying(
+            retry=retry_if_exception_type(InsufficientPrivilege),
+            wait=wait_fixed(0.2),
+            stop=stop_after_delay(30),
+            reraise=True,
+        )
+        for attempt in patiently:
+            with attempt:
+                self._execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def _execute(self, statement: sql.Composed) -> None:
         with psycopg.connect(self.admin_url.replace("+psycopg", "", 1), autocommit=True) as connection:

@@ -175,6 +175,7 @@ def test_files_of_two_runs_are_not_mixed(offline: Offline) -> None:
 
 def test_the_solvers_cancelled_plan_is_not_written(offline: Offline, monkeypatch: pytest.MonkeyPatch) -> None:
     two_needs(offline)
+    handler = signal.getsignal(signal.SIGINT)
     before = (offline.out / "report.json").read_bytes()
     honest = optimizer.solve.solve
 
@@ -188,7 +189,7 @@ def test_the_solvers_cancelled_plan_is_not_written(offline: Offline, monkeypatch
     assert outcome.code == 1 and "Cancelled. Nothing was written" in outcome.stderr
     assert (offline.out / "report.json").read_bytes() == before
     # The command gives the signal back to whoever had it.
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_a_second_ctrl_c_ends_at_once(offline: Offline, monkeypatch: pytest.MonkeyPatch) -> None:
