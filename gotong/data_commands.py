@@ -72,7 +72,7 @@ def status(
     """Show what came in, what was refused and why, what is proposed, and the money by fund."""
     from gotong.status import print_status, read_status
 
-    with _database() as (settings, engine):
+    with open_data() as (settings, engine):
         figures = read_status(engine, settings, _served(settings, regency))
     if as_json:
         typer.echo(json.dumps(figures, ensure_ascii=False, indent=2))
@@ -84,7 +84,7 @@ def audit(as_json: AsJson = False) -> None:
     """Recompute every balance from the journal and its lines; exit 1 and name each difference if any."""
     from workflow.audit import audit as run_audit
 
-    with _database() as (_, engine):
+    with open_data() as (_, engine):
         findings = run_audit(engine)
     if as_json:
         typer.echo(
@@ -121,7 +121,7 @@ def send_events(file: InputFile, partial: Partial = False) -> None:
     from gotong.attach import open_context
     from workflow.intake import submit_event_lines
 
-    with _database(create=True) as (settings, engine), file.open("rb") as lines:
+    with open_data(create=True) as (settings, engine), file.open("rb") as lines:
         outcome = submit_event_lines(
             engine, open_context(settings), lines, source=_FILE_SOURCE, partial=partial
         )
@@ -144,7 +144,7 @@ def import_file(
     from workflow.intake import submit_fund_events, submit_worker_events
 
     try:
-        with _database(create=True) as (settings, engine):
+        with open_data(create=True) as (settings, engine):
             context = open_context(settings)
             if kind is ImportKind.workers:
                 outcome = submit_worker_events(
@@ -179,7 +179,7 @@ def list_letters(
 
     from workflow.dead_letter import list_dead_letters
 
-    with _database() as (_, engine):
+    with open_data() as (_, engine):
         letters = list_dead_letters(engine, topic=topic, reason=reason, waiting_only=not every, limit=limit)
     if as_json:
         fields = ("id", "topic", "partition", "offset", "position", "reason", "detail", "attempt")
@@ -213,7 +213,7 @@ def show_letter(
     from models.reason import REASONS
     from workflow.dead_letter import show_dead_letter
 
-    with _database() as (settings, engine):
+    with open_data() as (settings, engine):
         view = show_dead_letter(engine, open_context(settings).vault, letter_id)
     if view is None:
         typer.echo(f"gotong: there is no dead letter {letter_id}", err=True)
@@ -252,7 +252,7 @@ def replay_letters(
         raise typer.BadParameter("name ids, --topic or --reason, or say --all")
     if ids and (topic or reason or every):
         raise typer.BadParameter("name ids or a filter, not both")
-    with _database() as (settings, engine):
+    with open_data() as (settings, engine):
         outcome = replay_dead_letters(
             engine, open_context(settings).vault, ids or None, topic=topic, reason=reason
         )
@@ -263,7 +263,8 @@ def replay_letters(
 
 
 @contextmanager
-def _database(*, create: bool = False) -> Iterator[tuple[Settings, Engine]]:
+def open_data(*, create: bool = False) -> Iterator[tuple[Settings, Engine]]:
+    """Settings and database of this house, for one command; see ``gotong.attach.open_database``."""
     from gotong.attach import open_database
     from gotong.settings import load_settings
 

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
-
-    from gotong.settings import Settings
+from gotong.data_commands import open_data
 
 _PANEL = "Officer"
 _PROBLEMS_SHOWN = 100
@@ -46,7 +41,7 @@ def export(
     from gotong.attach import open_context
     from workflow.enrol import NothingToEnrolError, export_enrolment
 
-    with _database() as (settings, engine):
+    with open_data() as (settings, engine):
         try:
             files = export_enrolment(engine, open_context(settings).vault, fund, officer, out, _now())
         except NothingToEnrolError as error:
@@ -69,7 +64,7 @@ def write_again(
     from gotong.attach import open_context
     from workflow.enrol import repeat_export
 
-    with _database() as (settings, engine):
+    with open_data() as (settings, engine):
         try:
             files = repeat_export(engine, open_context(settings).vault, fund, officer, out, _now())
         except LookupError as error:
@@ -94,7 +89,7 @@ def import_answer(
         for problem in error.problems[:_PROBLEMS_SHOWN]:
             typer.echo(f"gotong: {problem}", err=True)
         _stop(str(error), 2)
-    with _database() as (_, engine):
+    with open_data() as (_, engine):
         outcome = reconcile_answers(engine, lines, officer, _now())
     for name, count in sorted(outcome.outcomes.items()):
         typer.echo(f"{count:>8} {name}")
@@ -104,7 +99,7 @@ def expire() -> None:
     """Expire what funds whose window has ended have not spent; the schedule does this every day."""
     from workflow.expire import expire_funds
 
-    with _database() as (_, engine):
+    with open_data() as (_, engine):
         codes = expire_funds(engine, _now())
     typer.echo(f"{len(codes)} fund(s) expired{': ' if codes else ''}{', '.join(codes)}")
 
@@ -116,7 +111,7 @@ def resume(
     """Let a halted regency allocate again, once the audit is clean."""
     from workflow.halt import resume_regency
 
-    with _database() as (_, engine):
+    with open_data() as (_, engine):
         try:
             findings = resume_regency(engine, regency, officer, _now())
         except LookupError as error:
@@ -133,13 +128,3 @@ def _now() -> dt.datetime:
 def _stop(message: str, code: int) -> NoReturn:
     typer.echo(f"gotong: {message}", err=True)
     raise typer.Exit(code)
-
-
-@contextmanager
-def _database() -> Iterator[tuple[Settings, Engine]]:
-    from gotong.attach import open_database
-    from gotong.settings import load_settings
-
-    settings = load_settings()
-    with open_database(settings) as engine:
-        yield settings, engine

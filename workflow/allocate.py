@@ -11,7 +11,7 @@ import contextlib
 import datetime as dt
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Engine, delete, insert, select, update
@@ -182,17 +182,7 @@ def _run_figures(snapshot: Snapshot, result: AllocationResult, moved: ProposeOut
         "needs": len(snapshot.needs),
         "proposed": int((result.fund_of_worker >= 0).sum()),
         "changed": moved.opened + moved.closed,
-        "tiers": [
-            {
-                "name": tier.name,
-                "value": tier.value,
-                "bound": tier.bound,
-                "gap": tier.gap,
-                "seconds": tier.seconds,
-                "proven": tier.proven,
-            }
-            for tier in result.tiers
-        ],
+        "tiers": [asdict(tier) for tier in result.tiers],
         "seconds": dict(result.seconds),
         "prices": write_prices(snapshot, result.prices),
     }

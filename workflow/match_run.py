@@ -18,7 +18,7 @@ import secrets
 import shutil
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from fractions import Fraction
 from pathlib import Path
@@ -242,17 +242,7 @@ def _terms(run: MatchRun, run_id: str) -> dict[str, Any]:
         "tariffs": [_tariff_to_mapping(row) for row in given.tariffs.rows],
         "status": result.status.value,
         "seconds": dict(result.seconds),
-        "tiers": [
-            {
-                "name": tier.name,
-                "value": tier.value,
-                "bound": tier.bound,
-                "gap": tier.gap,
-                "seconds": tier.seconds,
-                "proven": tier.proven,
-            }
-            for tier in result.tiers
-        ],
+        "tiers": [asdict(tier) for tier in result.tiers],
     }
 
 
