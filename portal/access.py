@@ -32,6 +32,8 @@ class Permission(StrEnum):
     ASK_WHAT_IF = "ask_what_if"
     READ_UNFUNDED = "read_unfunded"
     READ_AUDIT = "read_audit"
+    READ_ALERTS = "read_alerts"
+    MANAGE_ALERTS = "manage_alerts"
     READ_OWN_FUNDS = "read_own_funds"
     OFFER_PLEDGE = "offer_pledge"
     VERIFY_WORKERS = "verify_workers"
@@ -50,13 +52,16 @@ _OFFICE_READS = frozenset(
         Permission.ASK_WHAT_IF,
         Permission.READ_UNFUNDED,
         Permission.READ_AUDIT,
+        Permission.READ_ALERTS,
     }
 )
 _COMPANY = frozenset({Permission.READ_OWN_FUNDS, Permission.OFFER_PLEDGE})
 
 #: Money and accounts are apart: who names officers does not decide, and the reverse.
 GRANTS: Final[dict[Role, frozenset[Permission]]] = {
-    "officer": _EVERYBODY | _OFFICE_READS | {Permission.CHANGE_FUNDS, Permission.DECIDE},
+    "officer": _EVERYBODY
+    | _OFFICE_READS
+    | {Permission.CHANGE_FUNDS, Permission.DECIDE, Permission.MANAGE_ALERTS},
     "company_user": _EVERYBODY | _COMPANY,
     "company_admin": _EVERYBODY | _COMPANY | {Permission.MANAGE_PEOPLE},
     "verifier": _EVERYBODY | {Permission.VERIFY_WORKERS},
@@ -67,6 +72,7 @@ GRANTS: Final[dict[Role, frozenset[Permission]]] = {
         Permission.MANAGE_API_KEYS,
         Permission.MANAGE_POLICIES,
         Permission.READ_AUDIT,
+        Permission.READ_ALERTS,
         Permission.READ_HEALTH,
         Permission.REPLAY_DEAD_LETTERS,
     },

@@ -24,9 +24,30 @@ from portal.accounts.oidc import router as oidc_router
 from portal.accounts.own import router as own_router
 from portal.accounts.people import router as people_router
 from portal.accounts.sign_in import router as sign_in_router
+from portal.administration.dead_letters import router as dead_letters_router
+from portal.administration.health import router as house_health_router
+from portal.administration.keys import router as keys_router
+from portal.administration.policies import router as policies_router
+from portal.alerts import router as alerts_router
+from portal.api.resources import router as api_router
+from portal.company.offers import router as offers_router
+from portal.company.overview import router as company_router
+from portal.company.statement import router as statement_router
+from portal.company.workers import router as company_workers_router
+from portal.components import router as components_router
 from portal.health import router as health_router
+from portal.home import router as home_router
+from portal.live import ChangeWatch
+from portal.live import router as live_router
+from portal.office.audit import router as audit_router
+from portal.office.funds import router as funds_router
+from portal.office.review import router as review_router
+from portal.office.today import router as today_router
+from portal.office.unfunded import router as unfunded_router
+from portal.office.what_if import router as what_if_router
 from portal.overview import router as overview_router
 from portal.security import RequestLimits, install_security
+from portal.village.workers import router as village_router
 from portal.words import LANGUAGES, Language, read_translations
 from workflow.report import Overview, read_overview
 
@@ -51,6 +72,33 @@ _HEADERS: Final = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 _FRESH_SECONDS: Final = 0.5
+_ROUTERS: Final = (
+    home_router,
+    sign_in_router,
+    links_router,
+    own_router,
+    people_router,
+    oidc_router,
+    live_router,
+    today_router,
+    review_router,
+    funds_router,
+    unfunded_router,
+    what_if_router,
+    audit_router,
+    alerts_router,
+    company_router,
+    company_workers_router,
+    statement_router,
+    offers_router,
+    village_router,
+    house_health_router,
+    dead_letters_router,
+    policies_router,
+    keys_router,
+    api_router,
+    components_router,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +124,7 @@ class PortalState:
     templates: dict[Language, Environment]
     vault: Vault | None
     limits: RequestLimits
+    changes: ChangeWatch
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _kept: dict[str, tuple[float, Overview]] = field(default_factory=dict)
     _timezones: dict[str, str] = field(default_factory=dict)
@@ -101,20 +150,22 @@ class PortalState:
 def create_portal(settings: PortalSettings) -> FastAPI:
     """Build the application. It opens no connection before the first request."""
     app = FastAPI(title="Gotong", docs_url=None, redoc_url=None, openapi_url=None)
+    engine = open_engine(settings.database_url, application_name="gotong-portal")
     app.state.portal = PortalState(
         settings,
-        open_engine(settings.database_url, application_name="gotong-portal"),
+        engine,
         {language: _make_templates(language) for language in LANGUAGES},
         Vault(settings.master_keys[0], retired_keys=settings.master_keys[1:])
         if settings.master_keys
         else None,
         RequestLimits(settings.changes_per_minute, settings.sign_ins_per_minute),
+        ChangeWatch(engine),
     )
     install_security(app)
     app.middleware("http")(_add_headers)
     app.include_router(overview_router, dependencies=[require_overview()])
     app.include_router(health_router)
-    for router in (sign_in_router, links_router, own_router, people_router, oidc_router):
+    for router in _ROUTERS:
         app.include_router(router)
     with resources.as_file(resources.files("portal") / "static") as folder:
         app.mount("/static", StaticFiles(directory=folder), name="static")
@@ -137,7 +188,8 @@ def _make_templates(language: Language) -> Environment:
 
 async def _add_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
     response = await call_next(request)
-    response.headers.update(_HEADERS)
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
     if not request.url.path.startswith("/static/"):
         response.headers["Cache-Control"] = "no-store"
     return response

@@ -6,7 +6,6 @@ The same figures as the demo's screen and ``gotong status``, all from ``workflow
 from __future__ import annotations
 
 import hashlib
-from functools import cache
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -14,9 +13,10 @@ from fastapi.responses import HTMLResponse
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.reason import REASONS
-from models.region import load_regions
 from portal.access import find_visitor
-from portal.words import LANGUAGES, Language, Words, choose_language
+from portal.page import common_context
+from portal.region_name import region_name
+from portal.words import LANGUAGES, Language, choose_language
 from workflow.report import FundFigures, Overview
 
 router = APIRouter()
@@ -64,32 +64,32 @@ def _render(
     portal = request.app.state.portal
     code = regency or portal.settings.regencies[0]
     page = portal.templates[language].get_template
-    common = {"language": language, "other": "en" if language == "id" else "id", "all_funds": all_funds}
+    visitor = find_visitor(request) if template == "overview.html" else None
+    common = common_context(request, language, "UTC", visitor) | {"all_funds": all_funds}
     if code not in portal.settings.regencies:
-        message = page("unavailable.html").render(**common, problem="unknown_regency", words=Words(language))
+        message = page("unavailable.html").render(**common, problem="unknown_regency")
         return HTMLResponse(message, status_code=404)
     try:
         figures: Overview = portal.overview(code)
         timezone = portal.timezone(code)
     except SQLAlchemyError:
-        message = page("unavailable.html").render(**common, problem="database", words=Words(language))
+        message = page("unavailable.html").render(**common, problem="database")
         return HTMLResponse(message, status_code=503)
     seen = hashlib.sha256(f"{language}{all_funds}{figures}".encode()).hexdigest()[:16]
     ordered = order_funds(figures.funds)
     html = page(template).render(
-        **common,
-        words=Words(language, timezone),
+        common_context(request, language, timezone, visitor),
+        all_funds=all_funds,
         figures=figures,
         regency=code,
-        regencies=[(each, _regency_names()[each]) for each in portal.settings.regencies],
-        regency_name=_regency_names()[code],
+        regencies=[(each, region_name(each)) for each in portal.settings.regencies],
+        regency_name=region_name(code),
         seen=seen,
         funds=ordered if all_funds else ordered[:FUNDS_SHOWN],
         funds_total=len(ordered),
         pledged_rupiah=sum(fund.pledged_rupiah for fund in ordered),
         available_rupiah=sum(fund.available_rupiah for fund in ordered),
         reasons=REASONS,
-        visitor=find_visitor(request) if template == "overview.html" else None,
     )
     return HTMLResponse(html, headers={"X-Figures": seen})
 
@@ -103,8 +103,3 @@ def _language(request: Request, asked: str | None) -> Language:
     return choose_language(
         asked, request.cookies.get(LANGUAGE_COOKIE), request.app.state.portal.settings.language
     )
-
-
-@cache
-def _regency_names() -> dict[str, str]:
-    return {region.code: region.name for region in load_regions() if region.level == "regency"}

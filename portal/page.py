@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from fastapi import Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 
+from portal.navigation import menu_of
+from portal.region_name import region_name
 from portal.words import LANGUAGES, Language, Words, choose_language
 from workflow.sign_in import Visitor
 
@@ -80,18 +83,29 @@ def _render(
     status_code: int,
     context: dict[str, Any],
 ) -> HTMLResponse:
-    html = (
-        request.app.state.portal.templates[language]
-        .get_template(template)
-        .render(
-            language=language,
-            other="en" if language == "id" else "id",
-            words=Words(language, timezone),
-            visitor=visitor,
-            **context,
-        )
-    )
+    template_context = common_context(request, language, timezone, visitor) | context
+    html = request.app.state.portal.templates[language].get_template(template).render(template_context)
     return HTMLResponse(html, status_code)
+
+
+def common_context(
+    request: Request, language: Language, timezone: str, visitor: Visitor | None
+) -> dict[str, Any]:
+    """What every template may use: words in the reader's language, the visitor and the menu."""
+
+    def language_address(code: str) -> str:
+        """This very page, search and all, in another language."""
+        return "?" + urlencode({**request.query_params, "lang": code})
+
+    return {
+        "language": language,
+        "other": "en" if language == "id" else "id",
+        "words": Words(language, timezone),
+        "visitor": visitor,
+        "menu": menu_of(visitor.role, request.url.path) if visitor and visitor.missing is None else [],
+        "language_address": language_address,
+        "region_name": region_name,
+    }
 
 
 def _return_address(request: Request) -> str:

@@ -11,7 +11,8 @@ from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
 from babel import numbers
-from babel.dates import format_datetime
+from babel.dates import format_date, format_datetime
+from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.support import NullTranslations, Translations
@@ -25,14 +26,20 @@ _ZONES: Final = {"Asia/Jakarta": "WIB", "Asia/Makassar": "WITA", "Asia/Jayapura"
 
 @cache
 def read_translations(language: Language) -> NullTranslations:
-    """The catalogue of ``portal/locale``; English is what stands in the templates.
+    """The catalogues of ``portal/locale``, one for each part of the portal; English stands in the templates.
 
-    It is compiled when first needed: no build step, and no compiled file that lags behind its source.
+    They are compiled when first needed: no build step, and no compiled file that lags behind its source.
     """
     if language == "en":
         return NullTranslations()
-    with (resources.files("portal") / "locale" / f"{language}.po").open("rb") as file:
-        catalog = read_po(file, locale=language)
+    catalog = Catalog(locale=language)
+    for part in sorted(
+        (resources.files("portal") / "locale" / language).iterdir(), key=lambda each: each.name
+    ):
+        with part.open("rb") as file:
+            for message in read_po(file, locale=language):
+                if message.id:
+                    catalog[message.id] = message
     compiled = io.BytesIO()
     write_mo(compiled, catalog)
     compiled.seek(0)
@@ -84,6 +91,18 @@ class Words:
         pattern = "d MMM y HH.mm.ss" if self.language == "id" else "d MMM y HH:mm:ss"
         local = format_datetime(value, pattern, tzinfo=ZoneInfo(self.timezone), locale=self.language)
         return f"{local} {_ZONES.get(self.timezone, self.timezone)}"
+
+    def day(self, value: dt.date) -> str:
+        """``23 Nov 2026``."""
+        return str(format_date(value, "d MMM y", locale=self.language))
+
+    def month(self, value: dt.date) -> str:
+        """``November 2026``."""
+        return str(format_date(value, "LLLL y", locale=self.language))
+
+    def change(self, value: int) -> str:
+        """``+12`` or ``−3``: a difference always says which way."""
+        return ("+" if value > 0 else "\N{MINUS SIGN}" if value < 0 else "") + self.whole(abs(value))
 
     def gap(self, gap: float) -> str:
         """The gap in plain words' number: rounded up, so that the promise holds (0.000251 gives 0.03 %)."""

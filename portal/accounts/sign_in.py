@@ -103,7 +103,7 @@ def post_second_factor(
         )
     except (SignInRefusedError, SessionGoneError):
         return _render_factor(request, visitor, next, 401, problem="wrong")
-    response = RedirectResponse(local_address(next), 303)
+    response = RedirectResponse(begin_at(local_address(next)), 303)
     set_session_cookie(request, response, signed_in.token)
     return response
 
@@ -142,11 +142,16 @@ def post_enrolment(request: Request, visitor: Enrolling, code: ShortText, next: 
 
 def go_on(missing: str | None, address: str) -> RedirectResponse:
     """To the next step of signing in, or where the visitor wanted to go."""
-    address = local_address(address)
+    address = begin_at(local_address(address))
     step = {"second_factor": "/login/second-factor", "enrolment": "/login/enrolment"}.get(missing or "")
     if step is None:
         return RedirectResponse(address, 303)
     return RedirectResponse(f"{step}?next={quote(address, safe='/')}", 303)
+
+
+def begin_at(address: str) -> str:
+    """Whoever wanted nothing in particular begins at the page of the role (``portal.navigation``)."""
+    return "/home" if address == "/" else address
 
 
 def local_address(address: str) -> str:

@@ -20,3 +20,16 @@
     }
   });
 })();
+
+// A filter sends itself when something is chosen; a form marked data-confirm asks once before it is sent.
+(() => {
+  "use strict";
+  document.addEventListener("change", (event) => {
+    const field = event.target;
+    if (field.matches("select[data-submit], input[data-submit]")) field.form.requestSubmit();
+  });
+  document.addEventListener("submit", (event) => {
+    const question = event.target.dataset.confirm;
+    if (question && !window.confirm(question)) event.preventDefault();
+  });
+})();

@@ -65,16 +65,15 @@ class Browser:
     def post(self, path: str, form: dict[str, str] | None = None, **headers: str) -> httpx.Response:
         return self.send("POST", path, form or {}, {"sec-fetch-site": "same-origin"} | headers)
 
+    def peek(self, path: str, headers: dict[str, str]) -> int:
+        """The status of an answer that may never end."""
+        with httpx.stream("GET", self.url + path, headers=self._headers(headers), trust_env=False) as answer:
+            return answer.status_code
+
     def send(
         self, method: str, path: str, form: dict[str, str] | None, headers: dict[str, str]
     ) -> httpx.Response:
-        sent = {"user-agent": "Peramban Uji", "accept": "text/html"}
-        if self.tls:
-            sent |= {"x-forwarded-proto": "https", "x-forwarded-for": self.address}
-        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
-        sent = {name: value for name, value in sent.items() if value}
-        if self.cookies:
-            sent["cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        sent = self._headers(headers)
         # Plain http on this machine: loading certificates would take longer than the answer.
         with httpx.Client(trust_env=False, timeout=30, verify=False) as client:  # noqa: S501
             answer = client.request(method, self.url + path, data=form, headers=sent)
@@ -85,6 +84,16 @@ class Browser:
                 if morsel["max-age"] == "0":
                     del self.cookies[name]
         return answer
+
+    def _headers(self, headers: dict[str, str]) -> dict[str, str]:
+        sent = {"user-agent": "Peramban Uji", "accept": "text/html"}
+        if self.tls:
+            sent |= {"x-forwarded-proto": "https", "x-forwarded-for": self.address}
+        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+        sent = {name: value for name, value in sent.items() if value}
+        if self.cookies:
+            sent["cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        return sent
 
     def sign_in(self, email: str, password: str = PASSWORD) -> httpx.Response:
         return self.post("/login", {"email": email, "password": password})

@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 import re
 import uuid
-from dataclasses import dataclass, field
 
 import pytest
 from fastapi import APIRouter, FastAPI
@@ -19,48 +18,60 @@ from models.account_tables import Account, AccountSession
 from models.role import ROLES, SECOND_FACTOR_ROLES, Role
 from portal.access import GRANTS, Permission, access_of, check_routes, routes_of
 from portal.app import PortalSettings, create_portal
+from tests.integration.portal import (
+    rows_administration,
+    rows_advice,
+    rows_alerts,
+    rows_api,
+    rows_audit,
+    rows_company,
+    rows_funds,
+    rows_review,
+    rows_sheet,
+    rows_village,
+)
+from tests.integration.portal.rows import (
+    FOREIGN,
+    HALF,
+    MALFORMED,
+    NEW,
+    NOBODY,
+    NONEXISTENT,
+    OWN,
+    VISITORS,
+    Kind,
+    Maker,
+    Row,
+    public,
+    signed_in,
+    step,
+)
 from tests.integration.portal.site import OTHER_COMPANY, Browser, add_person, now, sign_in_wholly
 from workflow.account import Scope, digest, issue_link, make_token
-
-#: Not signed in; password given and the second factor not; signed in for the first time.
-NOBODY, HALF, NEW = "nobody", "half", "new"
-VISITORS = (NOBODY, HALF, NEW, *ROLES)
-Kind = str
-OWN, FOREIGN, NONEXISTENT, MALFORMED = "own", "foreign", "nonexistent", "malformed"
-
-
-@dataclass(frozen=True)
-class Row:
-    """Who gets what from a route. ``objects`` names the objects in its address."""
-
-    expected: dict[str, int]
-    form: dict[str, str] = field(default_factory=dict)
-    objects: str | None = None
-    #: Roles for which somebody else's object exists; for an administrator there is none.
-    scoped: frozenset[str] = frozenset()
-
-
-def signed_in(status: int, *roles: str) -> dict[str, int]:
-    """401 for who is not wholly signed in, ``status`` for the roles, 403 for the others."""
-    return {NOBODY: 401, HALF: 401, NEW: 401} | {role: status if role in roles else 403 for role in ROLES}
-
-
-def public(status: int, signed_in_status: int | None = None) -> dict[str, int]:
-    """The same for everybody, or another answer for who has a session."""
-    return {NOBODY: status} | dict.fromkeys(VISITORS[1:], signed_in_status or status)
-
-
-def step(status: int, visitor: str) -> dict[str, int]:
-    """A step of signing in, for who owes it alone."""
-    return dict.fromkeys(VISITORS, 401) | {visitor: status}
-
 
 MANAGERS = ("administrator", "company_admin")
 _PERSON = {"email": "kosong", "name": "", "role": "officer"}
 _PASSWORDS = {"password": "pendek", "again": "pendek"}
 
+_AREAS = (
+    rows_review,
+    rows_funds,
+    rows_advice,
+    rows_company,
+    rows_village,
+    rows_administration,
+    rows_api,
+    rows_alerts,
+    rows_audit,
+    rows_sheet,
+)
+_MAKERS: dict[str, Maker] = {name: maker for area in _AREAS for name, maker in area.MAKERS.items()}
+
 MATRIX: dict[tuple[str, str], Row] = {
+    **{address: row for area in _AREAS for address, row in area.ROWS.items()},
     ("GET", "/"): Row(signed_in(200, *ROLES)),
+    ("GET", "/home"): Row(signed_in(303, *ROLES)),
+    ("GET", "/live"): Row(signed_in(200, *ROLES), endless=True),
     ("GET", "/figures"): Row(signed_in(200, *ROLES)),
     ("GET", "/healthz"): Row(public(200)),
     ("GET", "/login"): Row(public(200, 303)),
@@ -149,6 +160,8 @@ class Objects:
             return "1%27--"
         if kind == NONEXISTENT:
             return make_token() if objects in ("invitation", "reset") else str(uuid.uuid4())
+        if objects in _MAKERS:
+            return _MAKERS[objects](self.engine, kind, visitor)
         if objects == "session":
             owner = self.stranger if kind == FOREIGN else self.accounts.get(visitor, self.stranger)
             return str(self.session(owner)[0])
@@ -203,9 +216,13 @@ def test_the_matrix(objects: Objects, method: str, path: str) -> None:
             if row.objects:
                 address = re.sub(r"{\w+}", objects.make(row.objects, kind, visitor), path)
             form = {name: value.replace("VISITOR", visitor) for name, value in row.form.items()}
-            answer = objects.browser(visitor, number).send(
-                method, address, form if method == "POST" else None, {"sec-fetch-site": "same-origin"}
-            )
+            browser = objects.browser(visitor, number)
+            same_origin = {"sec-fetch-site": "same-origin"}
+            if row.endless:
+                status = browser.peek(address, same_origin)
+                assert status == expected, f"{visitor}: {status}"
+                continue
+            answer = browser.send(method, address, form if method == "POST" else None, same_origin)
             bodies[kind] = answer.text
             if answer.status_code != expected:
                 wrong.append(f"{visitor}, {kind}: {answer.status_code} instead of {expected}")
@@ -249,6 +266,7 @@ def test_money_and_accounts_are_apart() -> None:
     for permissions in GRANTS.values():
         assert not {Permission.DECIDE, Permission.MANAGE_PEOPLE} <= permissions
     reading = {"READ_OVERVIEW", "READ_FUNDS", "READ_REVIEW", "READ_UNFUNDED", "READ_AUDIT", "ASK_WHAT_IF"}
+    reading.add("READ_ALERTS")
     assert {permission.name for permission in GRANTS["auditor"]} == reading | {"OWN_ACCOUNT"}
 
 

@@ -40,7 +40,7 @@ def test_a_password_alone_is_enough_for_who_moves_no_money(browser: Browser, eng
     add_person(engine, address, "auditor")
     assert browser.get("/account").status_code == 401
     answer = browser.sign_in(address)
-    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/home")
     page = browser.get("/account")
     assert page.status_code == 200
     assert address in page.text
@@ -385,9 +385,9 @@ def test_signing_in_leads_nowhere_else(browser: Browser, engine: Engine, next_: 
     address = email()
     add_person(engine, address, "auditor")
     answer = browser.post("/login", {"email": address, "password": PASSWORD, "next": next_})
-    assert answer.headers["location"] == "/"
+    assert answer.headers["location"] == "/home"
     answer = browser.get(f"/login?next={next_}")
-    assert answer.headers["location"] == "/"
+    assert answer.headers["location"] == "/home"
 
 
 def test_a_reset_link_works_once_and_ends_sessions(new_browser: NewBrowser, engine: Engine) -> None:

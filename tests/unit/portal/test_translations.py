@@ -14,22 +14,30 @@ from babel.messages.pofile import read_po
 from models.reason import REASONS
 
 
+def messages() -> list[tuple[str, Message]]:
+    """Every message of every catalogue, as its English text and itself."""
+    found = []
+    for part in (resources.files("portal") / "locale" / "id").iterdir():
+        with part.open("rb") as file:
+            found += [message for message in read_po(file, locale="id") if message.id]
+    return [(message.id if isinstance(message.id, str) else message.id[0], message) for message in found]
+
+
 @pytest.fixture(scope="module")
 def catalog() -> dict[str, Message]:
-    with (resources.files("portal") / "locale" / "id.po").open("rb") as file:
-        messages = read_po(file, locale="id")
-    return {
-        message.id if isinstance(message.id, str) else message.id[0]: message
-        for message in messages
-        if message.id
-    }
+    return dict(messages())
+
+
+def test_no_text_stands_in_two_catalogues() -> None:
+    texts = [text for text, _ in messages()]
+    assert sorted({text for text in texts if texts.count(text) > 1}) == []
 
 
 @pytest.fixture(scope="module")
 def said() -> set[str]:
     found = extract_from_dir(
         Path(str(resources.files("portal"))),
-        method_map=[("templates/**.html", "jinja2")],
+        method_map=[("templates/**.html", "jinja2"), ("**.py", "python")],
         options_map={"templates/**.html": {"trimmed": "true"}},
     )
     texts = {text if isinstance(text, str) else text[0] for _, _, text, _, _ in found}

@@ -1,0 +1,7 @@
+"""Pledges and budget lines: balances, rules, journal, documents."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+router = APIRouter()

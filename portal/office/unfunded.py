@@ -1,0 +1,7 @@
+"""Who is waiting and why, with the cheapest change that would fund them."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+router = APIRouter()
