@@ -38,6 +38,8 @@ class InboundMessage:
     key: bytes | None
     headers: Mapping[str, bytes]
     value: bytes | None
+    #: When it was sent by the record's own time stamp, in milliseconds since 1970; 0 if it has none.
+    sent_ms: int = 0
 
     @property
     def carries_batch(self) -> bool:

@@ -17,8 +17,10 @@ from streams.batching import Batcher, BatchLimits
 from streams.consumer import BulkConsumer, BulkTransport, FetchedRecords
 from streams.processing import BatchProcessor, Step
 from streams.settings import StreamSettings
+from streams.standstill import Standstill
 from workflow.context import IntakeContext
 from workflow.fund_change import change_funds
+from workflow.intake_position import read_positions, store_positions
 from workflow.register import register_workers
 from workflow.solver import Solver
 
@@ -56,6 +58,7 @@ def make_steps(settings: StreamSettings, parts: WorkerParts) -> dict[str, Step]:
 
 def create_app(
     settings: StreamSettings,
+    engine: Engine,
     *,
     steps: Mapping[str, Step],
     log_id: str,
@@ -64,7 +67,8 @@ def create_app(
 ) -> Any:
     """A ``faust.App`` with one agent per topic of ``steps``.
 
-    ``state_dir`` is an empty folder for Faust's own housekeeping; nothing of ours is kept there.
+    ``state_dir`` is an empty folder for Faust's own housekeeping; nothing of ours is kept there. How far
+    each partition was taken is kept in the database of ``engine``, beside what was taken.
     """
     app = faust.App(
         settings.consumer_group,
@@ -87,13 +91,21 @@ def create_app(
         stream_recovery_delay=0.0,
     )
     app.transport = BulkTransport(app.conf.broker_consumer, app)
+    app.transport.read_positions = partial(read_positions, engine, log_id)
     for topic, step in steps.items():
-        _add_agent(app, topic, step, settings=settings, log_id=log_id, stopping=stopping)
+        _add_agent(app, engine, topic, step, settings=settings, log_id=log_id, stopping=stopping)
     return app
 
 
 def _add_agent(
-    app: Any, topic: str, step: Step, *, settings: StreamSettings, log_id: str, stopping: asyncio.Event
+    app: Any,
+    engine: Engine,
+    topic: str,
+    step: Step,
+    *,
+    settings: StreamSettings,
+    log_id: str,
+    stopping: asyncio.Event,
 ) -> None:
     def consumer() -> BulkConsumer:
         return cast(BulkConsumer, app.consumer)
@@ -104,6 +116,8 @@ def _add_agent(
         settings=settings,
         log_id=log_id,
         stopping=stopping,
+        store_positions=partial(store_positions, engine, log_id),
+        stand_still=Standstill(engine, settings, stopping).wait,
         acknowledge=lambda fetched: consumer().mark_done(fetched),
         lanes=1 if topic in _ONE_LANE else settings.intake_lanes,
     )

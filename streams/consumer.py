@@ -14,7 +14,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from aiokafka.errors import ConsumerStoppedError, IllegalStateError
 from faust.transport.drivers.aiokafka import Consumer, Transport
@@ -24,6 +24,8 @@ _POLL_SECONDS: Final = 1.0
 #: Poll time while a partition is held back, so that it is asked again soon after its queue drained.
 _PRESSED_POLL_SECONDS: Final = 0.02
 _IN_FLIGHT_GRACE_SECONDS: Final = 5.0
+#: Less than the time Faust gives it (``broker_request_timeout``, streams/app.py).
+_SEEK_SECONDS: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,20 @@ class BulkConsumer(Consumer):
             if not self.app.should_stop:
                 raise
 
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Seek to the committed offsets, or to what the database has where that is less.
+
+        A database restored from a backup is older than the broker's commits; from these, what came in
+        between would be skipped. Bounded in time, because Faust takes its own time-out here for an orderly
+        stop and would never read again; an error instead ends the app, and the worker builds another.
+        """
+        async with asyncio.timeout(_SEEK_SECONDS):
+            committed = await super().seek_to_committed()
+            stored = await asyncio.to_thread(cast(BulkTransport, self.transport).read_positions)
+            behind = {tp: stored.get((tp.topic, tp.partition), 0) for tp in committed}
+            await self._thread.call_thread(self._step_back, behind)
+        return committed
+
     async def _drain_once(self) -> None:
         if not self.flow_active:
             await self.wait(self.can_resume_flow)  # type: ignore[arg-type]  # any event will do
@@ -103,16 +119,17 @@ class BulkConsumer(Consumer):
         for tp, records in fetched.items():
             self._deliver(TP(tp.topic, tp.partition), generation, records)
 
-    async def _step_back(self, first: Mapping[TP, int]) -> None:
-        """Read records again that were fetched but not delivered; ``first`` has their lowest offsets.
+    async def _step_back(self, offsets: Mapping[TP, int]) -> None:
+        """Read from these offsets on, unless a partition's position is before them already.
 
-        Seeking to the committed position would not do: a group that has committed nothing yet stays
-        where it is, and the records would be skipped. The position may also have been set back further
-        already, by an assignment that came after the fetch; then it stays. Runs in the consumer's own
-        thread, where nothing can come between looking at a position and changing it.
+        For records that were fetched but not delivered, seeking to the committed position would not do:
+        a group that has committed nothing yet stays where it is, and the records would be skipped. The
+        position may also have been set back further already, by an assignment that came after the fetch;
+        then it stays. Runs in the consumer's own thread, where nothing can come between looking at a
+        position and changing it.
         """
         consumer = self._thread._ensure_consumer()
-        for tp, offset in first.items():
+        for tp, offset in offsets.items():
             with contextlib.suppress(IllegalStateError):  # the partition is no longer ours
                 if await consumer.position(tp) > offset:
                     consumer.seek(tp, offset)
@@ -172,3 +189,5 @@ class BulkTransport(Transport):
     """Faust's aiokafka transport with the bulk consumer."""
 
     Consumer = BulkConsumer
+    #: Topic and partition -> the offset before which the database has every outcome.
+    read_positions: Callable[[], Mapping[tuple[str, int], int]]

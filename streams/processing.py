@@ -1,15 +1,15 @@
 """From fetched records to a finished batch: decode, call the workflow step, acknowledge.
 
 The order is what keeps every event: acknowledge only after the step's transaction has committed; while
-the database is away try the same batch again, neither dropping nor reordering; and let no error of one
-message hold up the others.
+the database is away or the topic is paused try the same batch again, neither dropping nor reordering; and
+let no error of one message hold up the others.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -21,6 +21,8 @@ from streams.codec import decode
 from streams.consumer import FetchedRecords
 from streams.retry import StoppedError, retry_in_thread
 from streams.settings import StreamSettings
+from workflow.intake_position import Partition
+from workflow.pause_intake import IntakePausedError
 
 _log = structlog.get_logger("gotong.streams.batch")
 
@@ -42,6 +44,7 @@ def read_messages(log_id: str, batch: Iterable[FetchedRecords]) -> list[InboundM
             key=record.key,
             headers={name: value or b"" for name, value in record.headers},
             value=record.value,
+            sent_ms=max(record.timestamp or 0, 0),
         )
         for fetched in batch
         for record in fetched.records
@@ -51,9 +54,11 @@ def read_messages(log_id: str, batch: Iterable[FetchedRecords]) -> list[InboundM
 class BatchProcessor:
     """Takes batches of one agent through its workflow step.
 
-    ``acknowledge`` is called for each part of the batch after its transaction committed. Up to ``lanes``
-    batches, of different partitions, may be processed at once: while one waits for PostgreSQL, the other
-    is decoded and checked.
+    After the batch's transaction committed, ``store_positions`` notes in the database how far that was, and
+    ``acknowledge`` is called for each part of it. ``stand_still`` waits while the topic is paused.
+
+    Up to ``lanes`` batches, of different partitions, may be processed at once: while one waits for
+    PostgreSQL, the other is decoded and checked.
     """
 
     def __init__(
@@ -64,6 +69,8 @@ class BatchProcessor:
         settings: StreamSettings,
         log_id: str,
         stopping: asyncio.Event,
+        store_positions: Callable[[Mapping[Partition, int]], None],
+        stand_still: Callable[[IntakePausedError], Awaitable[None]],
         acknowledge: Callable[[FetchedRecords], object],
         lanes: int = 1,
     ) -> None:
@@ -72,6 +79,8 @@ class BatchProcessor:
         self._settings = settings
         self._log_id = log_id
         self._stopping = stopping
+        self._store_positions = store_positions
+        self._stand_still = stand_still
         self._acknowledge = acknowledge
         self.lanes = lanes
         self._executor = ThreadPoolExecutor(max_workers=lanes, thread_name_prefix=name)
@@ -83,8 +92,7 @@ class BatchProcessor:
         failpoints.reach("poll")
         try:
             while not await self._settle(batch):
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), self._settings.retry_longest_seconds)
+                pass
         except StoppedError:
             _log.info("left_unfinished", agent=self._name)
             return
@@ -98,14 +106,20 @@ class BatchProcessor:
             loop = asyncio.get_running_loop()
             events, refusals = await loop.run_in_executor(self._executor, self._decode, batch)
             await self._work(events, refusals)
+            next_offsets = {(part.tp.topic, part.tp.partition): part.next_offset for part in batch}
+            await self._in_thread(lambda: self._store_positions(next_offsets))
+            return True
         except StoppedError:
             raise
-        except Exception as error:
+        except IntakePausedError as paused:
+            await self._stand_still(paused)
+        except Exception as error:  # noqa: BLE001 - nothing may be skipped, whatever it is
             _log.error("batch_failed", agent=self._name, error=type(error).__name__)
-            if self._stopping.is_set():
-                raise StoppedError(self._name) from error
-            return False
-        return True
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), self._settings.retry_longest_seconds)
+        if self._stopping.is_set():
+            raise StoppedError(self._name)
+        return False
 
     def close(self) -> None:
         """Let the thread go; does not wait for a transaction under way."""
@@ -128,7 +142,7 @@ class BatchProcessor:
             return
         try:
             await self._try(events, refusals)
-        except StoppedError:
+        except (StoppedError, IntakePausedError):
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the agent
             messages = dict.fromkeys([*map(_place, events), *map(_place, refusals)])
@@ -143,6 +157,9 @@ class BatchProcessor:
             failpoints.reach("after_commit")
             return outcome
 
+        return await self._in_thread(work)
+
+    async def _in_thread(self, work: Callable[[], Any]) -> Any:
         return await retry_in_thread(
             work,
             what=self._name,

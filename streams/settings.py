@@ -46,6 +46,12 @@ class StreamSettings:
     #: Unsettled intake bytes allowed in the broker at once; the embedded one keeps 5 MB per partition.
     intake_in_flight_bytes: int = 3 * 1024 * 1024
 
+    #: A topic pauses when more than this share of its last so many events is refused; 1 never pauses.
+    intake_pause_share: float = 0.5
+    intake_pause_events: int = 200
+    #: How often what waits in a paused topic is tried by itself; nothing refused then is stored.
+    intake_trial_seconds: float = 60.0
+
     schedule_interval_seconds: float = 0.1
     settle_seconds: float = 0.2
     shortest_interval_seconds: float = 0.5

@@ -27,6 +27,7 @@ from streams.settings import StreamSettings
 from streams.solver_process import SolverProcess
 from streams.topics import ensure_topics, read_log_id
 from workflow.context import IntakeContext
+from workflow.pause_intake import IntakeGuard
 
 _log = structlog.get_logger("gotong.streams.worker")
 
@@ -63,7 +64,9 @@ async def _run(settings: StreamSettings) -> int:
     engine = open_engine(settings.database_url, pool_size=8, application_name="gotong-worker")
     failpoints.watch_transactions(engine)
     context = IntakeContext(
-        regions=RegionTable.load(), vault=Vault(settings.master_key, retired_keys=settings.retired_keys)
+        regions=RegionTable.load(),
+        vault=Vault(settings.master_key, retired_keys=settings.retired_keys),
+        guard=IntakeGuard(share=settings.intake_pause_share, events=settings.intake_pause_events),
     )
     parts = WorkerParts(engine=engine, context=context, solver=solver, stopping=stopping)
     relay = Relay(settings, engine, stopping)
@@ -104,6 +107,7 @@ async def _run_app(settings: StreamSettings, parts: WorkerParts) -> None:
     with tempfile.TemporaryDirectory(prefix="gotong-faust-") as state_dir:
         app = create_app(
             settings,
+            parts.engine,
             steps=make_steps(settings, parts),
             log_id=log_id,
             stopping=parts.stopping,

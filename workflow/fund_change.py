@@ -68,7 +68,8 @@ def change_funds(
     """Apply a batch of fund events in one transaction, each in its own savepoint, in the order given.
 
     Outcomes: ``created``, ``changed``, ``stale``, ``repeated``, ``refused``. Raises
-    ``workflow.outcome.Unavailable`` when the database is away; nothing is stored then.
+    ``workflow.outcome.Unavailable`` when the database is away and
+    ``workflow.pause_intake.IntakePausedError`` when the topic stands still; nothing is stored then.
     """
     reports = validate_funds(context, envelopes)
     outcomes: list[str] = []
@@ -83,6 +84,7 @@ def change_funds(
         record_dead_letters(connection, context.vault, refused)
         messages = [envelope.message for envelope in envelopes] + [refusal.message for refusal in refusals]
         settle_messages(connection, messages)
+        context.guard.judge(connection, messages, refused)
     return BatchOutcome(outcomes, Counter(refusal.reason for refusal in refused))
 
 

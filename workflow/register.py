@@ -198,8 +198,9 @@ def register_workers(
 
     Outcomes: ``registered``, ``updated``, ``stale``, ``already_funded``, ``repeated``, ``refused``.
     All envelopes and refusals of one message must come in one call. Repeats change nothing.
-    Raises ``workflow.outcome.Unavailable`` when the database is away; nothing is stored then, or
-    a leading part of the batch, and calling again with the same batch is right.
+    Raises ``workflow.outcome.Unavailable`` when the database is away, and
+    ``workflow.pause_intake.IntakePausedError`` when the topic stands still; nothing is stored then, or a
+    leading part of the batch, and calling again with the same batch is right.
     """
     checked = validate_workers(context, envelopes)
     early = [_Entry(refusal.message, refusal) for refusal in refusals]
@@ -278,9 +279,9 @@ def _store_within(connection: Connection, context: IntakeContext, entries: Seque
         served = set(connection.execute(_SERVED_REGENCIES).scalars())
         for part in _split_rounds(fresh):
             _register(connection, context, _drop_repeats(_drop_unserved(part, served), known), known)
-    record_dead_letters(
-        connection, context.vault, [entry.refusal for entry in entries if entry.refusal is not None]
-    )
+    refusals = [entry.refusal for entry in entries if entry.refusal is not None]
+    record_dead_letters(connection, context.vault, refusals)
+    context.guard.judge(connection, [entry.message for entry in entries], refusals)
 
 
 def _plan_for_this_batch(connection: Connection) -> None:

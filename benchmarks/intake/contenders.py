@@ -194,6 +194,7 @@ async def run_gotong(brokers: str, database_url: str, topic: str, watch: Stopwat
     with tempfile.TemporaryDirectory() as state_dir:
         app = create_app(
             settings,
+            engine,
             steps={topic: step},
             log_id="bench",
             stopping=asyncio.Event(),

@@ -16,6 +16,7 @@ from streams.consumer import FetchedRecords
 from streams.processing import BatchProcessor
 from streams.settings import StreamSettings
 from workflow.outcome import Unavailable
+from workflow.pause_intake import IntakePausedError
 
 SETTINGS = replace(StreamSettings("", "", b""), retry_first_seconds=0.001, retry_longest_seconds=0.005)
 TOPIC = "coverage.worker-uncovered.v1"
@@ -74,12 +75,18 @@ def run(step: Step, *batches: Sequence[FetchedRecords], stop_after_seconds: floa
     async def scenario() -> list[int]:
         stopping = asyncio.Event()
         done: list[int] = []
+
+        async def stand_still(paused: IntakePausedError) -> None:
+            done.append(-1)
+
         processor = BatchProcessor(
             "test",
             step,
             settings=SETTINGS,
             log_id="log",
             stopping=stopping,
+            store_positions=lambda positions: None,
+            stand_still=stand_still,
             acknowledge=lambda part: done.append(part.next_offset),
         )
         if stop_after_seconds is not None:
@@ -133,6 +140,14 @@ def test_a_step_that_cannot_even_store_a_refusal_is_tried_again_not_skipped() ->
     step.trouble = [ZeroDivisionError()] * 3
     assert run(step, [fetched(record(0, b"{"))]) == [1]
     assert step.letters == [("0", "malformed_json")]
+
+
+def test_a_paused_batch_is_tried_again_once_it_may_go_on_and_not_taken_apart() -> None:
+    step = Step()
+    step.trouble = [IntakePausedError(TOPIC)] * 2
+    assert run(step, [fetched(record(0), record(1))]) == [-1, -1, 2]
+    assert step.stored == ["0", "1"]
+    assert step.calls == 3
 
 
 def test_told_to_stop_while_waiting_nothing_is_acknowledged_not_even_what_follows() -> None:
