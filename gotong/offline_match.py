@@ -28,6 +28,7 @@ from models.tariff import TariffError, TariffTable, default_table, override_tabl
 from optimizer.progress import Progress
 from optimizer.result import Prices, Status
 from optimizer.verify import VerificationError
+from workflow.carry_prices import carry_prices
 from workflow.explain_match import explain_worker, tell_worker
 from workflow.match_files import (
     FaultList,
@@ -44,7 +45,7 @@ from workflow.match_reasons import find_reasons
 from workflow.match_regions import RegionCodes, known_regions
 from workflow.match_report import build_report, run_tables
 from workflow.match_run import MatchInput, MatchRun, RunError, read_prices, read_run, write_run
-from workflow.match_solve import carry_prices, peak_memory_bytes, solve_match
+from workflow.match_solve import peak_memory_bytes, solve_match
 from workflow.standing_match import StandingMatch, read_standing_match
 from workflow.what_if import (
     WhatIfAnswer,

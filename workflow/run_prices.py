@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select
 
 from models.tables import AllocationRun
 from optimizer.result import Prices
-from workflow.match_solve import carry_prices
+from workflow.carry_prices import carry_prices
 from workflow.snapshot import Snapshot
 
 

@@ -16,8 +16,9 @@ from optimizer.policy import Policy
 from optimizer.problem import NONE, AllocationProblem, FundKind, Int64
 from optimizer.progress import Progress
 from optimizer.result import AllocationResult
+from workflow.carry_prices import carry_prices
 from workflow.match_problem import FundTerms, MatchNames, replace_funds
-from workflow.match_solve import carry_prices, solve_any_cost
+from workflow.match_solve import solve_any_cost
 
 
 class WhatIfError(ValueError):

@@ -22,8 +22,8 @@ from optimizer.problem import AllocationProblem
 from optimizer.result import AllocationResult, Prices
 from tests.unit.offline.conftest import Offline, recheck
 from tests.unit.offline.test_wrong_input import fund_with, worker_with
+from workflow.carry_prices import carry_prices
 from workflow.match_run import RunError, read_prices, read_run
-from workflow.match_solve import carry_prices
 
 FILES = {
     "allocations.csv",
