@@ -17,6 +17,7 @@ from fastapi.routing import RouteContext, iter_route_contexts
 
 from models.role import Role
 from portal.cookies import read_session_cookie
+from workflow.api_key import PREFIX, check_key
 from workflow.sign_in import Missing, Visitor, check_session
 
 
@@ -42,6 +43,8 @@ class Permission(StrEnum):
     MANAGE_POLICIES = "manage_policies"
     READ_HEALTH = "read_health"
     REPLAY_DEAD_LETTERS = "replay_dead_letters"
+    OPERATE = "operate"
+    SUBMIT_EVENTS = "submit_events"
 
 
 _EVERYBODY = frozenset({Permission.OWN_ACCOUNT, Permission.READ_OVERVIEW})
@@ -61,7 +64,7 @@ _COMPANY = frozenset({Permission.READ_OWN_FUNDS, Permission.OFFER_PLEDGE})
 GRANTS: Final[dict[Role, frozenset[Permission]]] = {
     "officer": _EVERYBODY
     | _OFFICE_READS
-    | {Permission.CHANGE_FUNDS, Permission.DECIDE, Permission.MANAGE_ALERTS},
+    | {Permission.CHANGE_FUNDS, Permission.DECIDE, Permission.MANAGE_ALERTS, Permission.SUBMIT_EVENTS},
     "company_user": _EVERYBODY | _COMPANY,
     "company_admin": _EVERYBODY | _COMPANY | {Permission.MANAGE_PEOPLE},
     "verifier": _EVERYBODY | {Permission.VERIFY_WORKERS},
@@ -75,8 +78,22 @@ GRANTS: Final[dict[Role, frozenset[Permission]]] = {
         Permission.READ_ALERTS,
         Permission.READ_HEALTH,
         Permission.REPLAY_DEAD_LETTERS,
+        Permission.OPERATE,
+        Permission.SUBMIT_EVENTS,
     },
 }
+
+#: What takes a person: an API key never has it, whatever its role (``workflow.api_key`` says why).
+PEOPLE_ONLY: Final = frozenset(
+    {
+        Permission.OWN_ACCOUNT,
+        Permission.DECIDE,
+        Permission.CHANGE_FUNDS,
+        Permission.VERIFY_WORKERS,
+        Permission.MANAGE_PEOPLE,
+        Permission.MANAGE_API_KEYS,
+    }
+)
 
 #: Whoever is not signed in needs these.
 PUBLIC_PATHS: Final = frozenset(
@@ -112,15 +129,28 @@ def find_visitor(request: Request) -> Visitor | None:
     """Who asks, read from the database once per request; half signed-in visitors too."""
     state = request.state
     if not hasattr(state, "visitor"):
-        portal = request.app.state.portal
-        token = read_session_cookie(request)
-        state.visitor = (
-            None
-            if token is None
-            else check_session(portal.engine, token, dt.datetime.now(dt.UTC), demo=portal.settings.demo)
-        )
+        portal, now = request.app.state.portal, dt.datetime.now(dt.UTC)
+        if (key := read_api_key(request)) is not None:
+            state.visitor = check_key(portal.engine, key, now)
+        elif (token := read_session_cookie(request)) is not None:
+            state.visitor = check_session(portal.engine, token, now, demo=portal.settings.demo)
+        else:
+            state.visitor = None
     visitor: Visitor | None = state.visitor
     return visitor
+
+
+def read_api_key(request: Request) -> str | None:
+    """The API key that a program shows. Pages take none; where there is one, cookies do not count."""
+    if not request.url.path.startswith("/api/") and request.url.path != "/metrics":
+        return None
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" and token.strip().startswith(PREFIX) else None
+
+
+def is_granted(visitor: Visitor, permission: Permission) -> bool:
+    """Whether the visitor's role has the permission, and may use it the way it came."""
+    return permission in GRANTS[visitor.role] and not (visitor.by_key and permission in PEOPLE_ONLY)
 
 
 def require(permission: Permission) -> Any:
@@ -133,9 +163,9 @@ def require(permission: Permission) -> Any:
         visitor = find_visitor(request)
         if visitor is None or visitor.missing is not None:
             raise NotSignedInError(visitor.missing if visitor else None)
-        if permission not in GRANTS[visitor.role]:
+        if not is_granted(visitor, permission):
             raise ForbiddenError
-        request.app.state.portal.limits.check_account(request, visitor.account_id)
+        request.app.state.portal.limits.check_account(request, visitor)
         return visitor
 
     check.access = permission  # type: ignore[attr-defined]

@@ -113,6 +113,7 @@ class PortalSettings:
     oidc: OidcSettings | None = None
     changes_per_minute: int = 300  # of one account or network address
     sign_ins_per_minute: int = 30  # of one network address
+    reads_per_minute: int = 600  # of one API key or its network address
 
 
 @dataclass(slots=True)
@@ -158,7 +159,7 @@ def create_portal(settings: PortalSettings) -> FastAPI:
         Vault(settings.master_keys[0], retired_keys=settings.master_keys[1:])
         if settings.master_keys
         else None,
-        RequestLimits(settings.changes_per_minute, settings.sign_ins_per_minute),
+        RequestLimits(settings.changes_per_minute, settings.sign_ins_per_minute, settings.reads_per_minute),
         ChangeWatch(engine),
     )
     install_security(app)

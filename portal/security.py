@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Awaitable, Callable
 from typing import Final
 from urllib.parse import urlsplit
@@ -15,10 +14,11 @@ from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 from sqlalchemy.exc import OperationalError
 
-from portal.access import ForbiddenError, NotFoundError, NotSignedInError
+from portal.access import ForbiddenError, NotFoundError, NotSignedInError, read_api_key
 from portal.cookies import read_session_cookie
 from portal.page import render_refusal
 from workflow.lock_out import LockedOutError
+from workflow.sign_in import Visitor
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 #: Paths where guessing pays, whatever the method.
@@ -36,13 +36,15 @@ class TooManyRequestsError(Exception):
 class RequestLimits:
     """How many changes an address and an account may ask for in a minute, in this process.
 
-    Lock-outs after failed sign-ins are kept in the database instead (``workflow.lock_out``).
+    Programs' reads are counted too, and apart: nobody's patience slows them down. Lock-outs after
+    failed sign-ins are kept in the database instead (``workflow.lock_out``).
     """
 
-    def __init__(self, changes_per_minute: int, sign_ins_per_minute: int) -> None:
+    def __init__(self, changes_per_minute: int, sign_ins_per_minute: int, reads_per_minute: int) -> None:
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
         self._changes = RateLimitItemPerMinute(changes_per_minute)
         self._sign_ins = RateLimitItemPerMinute(sign_ins_per_minute)
+        self._reads = RateLimitItemPerMinute(reads_per_minute)
 
     def check_address(self, request: Request) -> None:
         """Raise :class:`TooManyRequestsError` when the request's address asks too much."""
@@ -51,11 +53,15 @@ class RequestLimits:
             self._hit(self._sign_ins, "sign-in", address)
         elif request.method not in SAFE_METHODS:
             self._hit(self._changes, "address", address)
+        elif read_api_key(request) is not None:
+            self._hit(self._reads, "address", address)
 
-    def check_account(self, request: Request, account_id: uuid.UUID) -> None:
-        """Raise :class:`TooManyRequestsError` when the account asks too much, from wherever."""
+    def check_account(self, request: Request, visitor: Visitor) -> None:
+        """Raise :class:`TooManyRequestsError` when the account or key asks too much, from wherever."""
         if request.method not in SAFE_METHODS:
-            self._hit(self._changes, "account", str(account_id))
+            self._hit(self._changes, "account", str(visitor.account_id))
+        elif visitor.by_key:
+            self._hit(self._reads, "key", str(visitor.account_id))
 
     def _hit(self, limit: RateLimitItemPerMinute, kind: str, who: str) -> None:
         if not self._limiter.hit(limit, kind, who):

@@ -11,7 +11,6 @@ from sqlalchemy import Engine
 from models.event import AllocationRequested
 from models.message import EventEnvelope, Refusal, refuse_event
 from models.tariff import default_table
-from optimizer.policy import DEFAULT_POLICY
 from streams import failpoints
 from streams.processing import Step
 from streams.settings import StreamSettings
@@ -21,6 +20,7 @@ from workflow.context import IntakeContext
 from workflow.dead_letter import record_dead_letters
 from workflow.outbox import settle_messages
 from workflow.outcome import watch_availability
+from workflow.policy_versions import read_policy_in_force
 from workflow.solver import Solver
 
 #: A solver that dies is started anew; one that dies of this very problem must not hold up other regencies.
@@ -80,7 +80,7 @@ def make_allocation_step(
                     engine,
                     request.regency,
                     solver=solver,
-                    policy=DEFAULT_POLICY,
+                    policy=read_policy_in_force(engine, request.regency),
                     tariffs=tariffs,
                     time_limit_seconds=settings.solver_time_limit_seconds,
                     request_number=request.request_number,

@@ -154,7 +154,7 @@ def create_account(
     if not name:
         raise AccountRefusedError("name_missing")
     with engine.begin() as connection:
-        columns = _check_scope(connection, role, scope, within)
+        columns = check_scope(connection, role, scope, within)
         account_id = uuid.uuid4()
         try:
             with connection.begin_nested():
@@ -250,7 +250,7 @@ def change_role(
         account = _lock_account(connection, account_id, within)
         if account.email == actor:
             raise AccountRefusedError("own_account")
-        columns = _check_scope(connection, role, scope, within)
+        columns = check_scope(connection, role, scope, within)
         if role != "administrator":
             _keep_an_administrator(connection, account)
         connection.execute(update(Account).where(Account.id == account_id).values(role=role, **columns))
@@ -382,7 +382,7 @@ def ensure_demo_accounts(
                     totp_secret_encrypted=seal_totp_secret(vault, account_id, pyotp.random_base32()),
                     totp_confirmed_at=now,
                     created_at=now,
-                    **_check_scope(connection, role, scope, None),
+                    **check_scope(connection, role, scope, None),
                 )
             )
             record_action(connection, "gotong", "account_create", str(account_id), {"role": role}, now)
@@ -464,7 +464,7 @@ def _lock_account(connection: Connection, account_id: uuid.UUID, within: str | N
     return account
 
 
-def _check_scope(
+def check_scope(
     connection: Connection, role: Role, scope: Scope, within: str | None
 ) -> dict[str, str | None]:
     """The columns of a scope that fits the role. Raises :class:`AccountRefusedError`."""

@@ -56,7 +56,10 @@ class SessionGoneError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who asks, as of this request. ``missing`` names what a half signed-in session still owes."""
+    """Who asks, as of this request. ``missing`` names what a half signed-in session still owes.
+
+    With ``by_key`` it is a program with an API key (``workflow.api_key``): both ids are the key's.
+    """
 
     account_id: uuid.UUID
     session_id: uuid.UUID
@@ -68,6 +71,7 @@ class Visitor:
     village: str | None
     missing: Missing | None
     demo: bool
+    by_key: bool = False
 
 
 @dataclass(frozen=True, slots=True)
