@@ -188,8 +188,30 @@ class CoverageEnrolled(EventData):
     refunded_rupiah: Rupiah
 
 
+class FundBalanceChanged(EventData):
+    """A fund's money moved: its balances after the journal's entry number ``entry``.
+
+    One event for each fund that a transaction touched, however many entries it wrote.
+    """
+
+    fund_id: FundId
+    regency: RegencyCode
+    entry: Annotated[int, Field(strict=True, ge=1)]
+    pledged_rupiah: Rupiah
+    reserved_rupiah: Rupiah
+    committed_rupiah: Rupiah
+    disbursed_rupiah: Rupiah
+    expired_rupiah: Rupiah
+    cause: Literal["run", "event", "decision", "answer", "schedule"]
+    cause_id: str
+    recorded_at: Timestamp
+
+
 class AlertRaised(EventData):
-    """Something needs a person: what, where, how badly, and how to look at it. No personal data."""
+    """Something needs a person: what, where, how badly, and what to do about it. No personal data.
+
+    ``rule`` is the kind of rule that was crossed, ``path`` the portal's page where one can act.
+    """
 
     rule: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
     subject: Annotated[str, StringConstraints(min_length=1, max_length=200)]
@@ -198,6 +220,10 @@ class AlertRaised(EventData):
     message_en: str
     regency: RegencyCode | None = None
     raised_at: Timestamp
+    alert: str | None = None
+    action_id: str | None = None
+    action_en: str | None = None
+    path: str | None = None
 
 
 class FundHead(EventData):
@@ -229,6 +255,7 @@ EVENT_TYPES: Final[dict[str, type[EventData]]] = {
     "allocation.proposed.v1": AllocationProposed,
     "allocation.decided.v1": AllocationDecided,
     "coverage.enrolled.v1": CoverageEnrolled,
+    "funding.balance-changed.v1": FundBalanceChanged,
     "alert.raised.v1": AlertRaised,
     "journal.head.v1": JournalHead,
 }

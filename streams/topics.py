@@ -17,9 +17,10 @@ WORKER_UNCOVERED: Final = "coverage.worker-uncovered.v1"
 PLEDGE_CHANGED: Final = "funding.pledge-changed.v1"
 BUDGET_CHANGED: Final = "funding.budget-changed.v1"
 ALLOCATION_REQUESTED: Final = "allocation.requested.v1"
+BALANCE_CHANGED: Final = "funding.balance-changed.v1"
 
 #: What a worker reads; each has a dead-letter topic.
-INPUTS: Final = (WORKER_UNCOVERED, PLEDGE_CHANGED, BUDGET_CHANGED, ALLOCATION_REQUESTED)
+INPUTS: Final = (WORKER_UNCOVERED, PLEDGE_CHANGED, BUDGET_CHANGED, ALLOCATION_REQUESTED, BALANCE_CHANGED)
 
 _log = structlog.get_logger("gotong.streams.topics")
 

@@ -1,21 +1,23 @@
 """Move a fund's money: the only place that writes the journal and the balances.
 
 Every other step states *what* moves and why; this one locks the funds, checks
-that the money is there, seals the entries into each fund's hash chain and
-updates the balances, in the caller's transaction.
+that the money is there, seals the entries into each fund's hash chain,
+updates the balances and tells of them, in the caller's transaction.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy.dialects.postgresql import distinct_on
 
+from models.event import FundBalanceChanged
 from models.journal import CHAIN_START, Balances, Cause, chain_entry
 from models.tables import Fund, JournalEntry
+from workflow.outbox import SOURCE, NewMessage, enqueue_messages, event_headers
 
 _BALANCES = (
     Fund.pledged_rupiah,
@@ -41,6 +43,7 @@ class LockedFund:
 
     id: int
     code: str
+    regency: str
     revision: int
     balances: Balances
     last_number: int
@@ -53,7 +56,7 @@ def lock_funds(connection: Connection, fund_ids: Iterable[int]) -> dict[int, Loc
     if not wanted:
         return {}
     funds = connection.execute(
-        select(Fund.id, Fund.code, Fund.revision, *_BALANCES)
+        select(Fund.id, Fund.code, Fund.regency_code, Fund.revision, *_BALANCES)
         .where(Fund.id.in_(wanted))
         .order_by(Fund.id)
         .with_for_update()
@@ -70,7 +73,12 @@ def lock_funds(connection: Connection, fund_ids: Iterable[int]) -> dict[int, Loc
     }
     return {
         fund.id: LockedFund(
-            fund.id, fund.code, fund.revision, Balances(*fund[3:]), *ends.get(fund.id, (0, CHAIN_START))
+            fund.id,
+            fund.code,
+            fund.regency_code,
+            fund.revision,
+            Balances(*fund[4:]),
+            *ends.get(fund.id, (0, CHAIN_START)),
         )
         for fund in funds
     }
@@ -132,7 +140,39 @@ def move_money(
                 for fund_id, after in sorted(balances.items())
             ],
         )
+        _tell(connection, funds, balances, ends, cause, recorded_at)
     return balances
+
+
+def _tell(
+    connection: Connection,
+    funds: Mapping[int, LockedFund],
+    balances: Mapping[int, Balances],
+    ends: Mapping[int, tuple[int, bytes]],
+    cause: Cause,
+    recorded_at: dt.datetime,
+) -> None:
+    """One ``funding.balance-changed.v1`` for each fund, in the same transaction."""
+    event_type = "funding.balance-changed.v1"
+    messages = []
+    for fund in sorted(funds.values(), key=lambda fund: fund.id):
+        entry = ends[fund.id][0]
+        change = FundBalanceChanged.model_validate(
+            {
+                "fund_id": fund.code,
+                "regency": fund.regency,
+                "entry": entry,
+                "cause": cause.kind,
+                "cause_id": str(cause.id),
+                "recorded_at": recorded_at.astimezone(dt.UTC).isoformat(),
+                **_named(balances[fund.id]),
+            }
+        )
+        headers = event_headers(event_type, source=SOURCE, event_id=f"{fund.code}/{entry}", time=recorded_at)
+        messages.append(
+            NewMessage(event_type, change.model_dump_json().encode(), fund.regency.encode(), headers)
+        )
+    enqueue_messages(connection, messages)
 
 
 def _named(balances: Balances) -> dict[str, int]:
