@@ -113,6 +113,8 @@ def stream_settings(settings: Settings) -> StreamSettings:
         log_id=log_id,
         forgetful_broker=bool(log_id),
         log_level=settings.log_level,
+        intake_pause_share=settings.intake_pause_share,
+        intake_pause_events=settings.intake_pause_events,
         settle_seconds=settings.settle_seconds,
         shortest_interval_seconds=settings.shortest_interval_seconds,
         longest_wait_seconds=settings.longest_wait_seconds,

@@ -59,7 +59,7 @@ def _load_match_command(name: str) -> Any:
 
 def make_app() -> typer.Typer:
     """The command line with all its commands."""
-    from gotong import account_commands, data_commands, officer_commands, process_commands
+    from gotong import account_commands, data_commands, intake_commands, officer_commands, process_commands
 
     app = typer.Typer(
         name="gotong",
@@ -75,6 +75,7 @@ def make_app() -> typer.Typer:
     app.callback()(_show_version)
     process_commands.register(app)
     data_commands.register(app)
+    intake_commands.register(app)
     officer_commands.register(app)
     account_commands.register(app)
     return app

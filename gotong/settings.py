@@ -51,6 +51,10 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="of worker and portal"
     )
+    intake_pause_share: float = Field(
+        0.5, gt=0, le=1, description="of a topic's last events refused, above which its intake pauses"
+    )
+    intake_pause_events: int = Field(200, ge=10, le=100_000, description="so many last events")
     oidc_issuer: str | None = Field(
         None, description="identity provider for signing in, e.g. https://id.example.go.id"
     )

@@ -15,6 +15,7 @@ from gotong.settings import Settings
 def read_status(engine: Engine, settings: Settings, regency: str) -> dict[str, Any]:
     """Everything ``gotong status`` tells, ready for JSON: amounts are whole rupiah, times ISO 8601."""
     from workflow.outbox import count_unsettled
+    from workflow.pause_intake import read_pauses
     from workflow.report import read_overview
 
     figures = read_overview(engine, regency)
@@ -35,6 +36,9 @@ def read_status(engine: Engine, settings: Settings, regency: str) -> dict[str, A
             "in_flight": in_flight,
         },
         "dead_letters": figures.dead_letters,
+        "paused_intake": [
+            {**asdict(pause.cause), "paused_at": pause.paused_at.isoformat()} for pause in read_pauses(engine)
+        ],
         "needs": {"waiting": figures.waiting, "proposed": figures.proposed},
         "reserved_rupiah": figures.reserved_rupiah,
         "last_run": None if run is None else {**asdict(run), "finished_at": run.finished_at.isoformat()},
@@ -75,6 +79,16 @@ def print_status(status: dict[str, Any]) -> None:
         console.print(
             f"Last match {run['needs']:,} needs in {run['seconds']:.1f} s, {run['finished_at'][:19]} UTC:"
             f" {say_gap(run['gap'])}"
+        )
+    for pause in status["paused_intake"]:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(pause["reasons"].items()))
+        console.print(
+            f"[bold red]PAUSED[/bold red]     {pause['topic']} since {pause['paused_at'][:19]} UTC:"
+            f" {pause['refused']:,} of {pause['events']:,} events refused ({reasons})"
+        )
+        console.print(f"           e.g. {pause['example']}", markup=False)
+        console.print(
+            f"           mend the cause, then: gotong intake resume {pause['topic']} --officer NAME"
         )
     for reason, count in sorted(status["dead_letters"].items()):
         console.print(f"Rejected   {count:,} {reason}")

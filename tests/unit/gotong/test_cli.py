@@ -26,6 +26,9 @@ COMMANDS = (
     "dlq list",
     "dlq show",
     "dlq replay",
+    "intake resume",
+    "backup",
+    "restore",
     "events send",
     "import",
     "enrol export",
@@ -104,7 +107,7 @@ def test_readme_names_every_command_and_only_commands_that_exist() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     named = set(
         re.findall(
-            r"^\| `gotong ([a-z-]+(?: (?:list|show|replay|send|export|import))?)", readme, re.MULTILINE
+            r"^\| `gotong ([a-z-]+(?: (?:list|show|replay|send|export|import|resume))?)", readme, re.MULTILINE
         )
     )
     assert named == set(COMMANDS)
