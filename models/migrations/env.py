@@ -6,6 +6,7 @@ from alembic import context
 from sqlalchemy import text
 
 import models.account_tables
+import models.alert_tables
 import models.api_tables
 import models.intake_tables
 import models.review_tables  # noqa: F401 - registers its tables with the metadata
