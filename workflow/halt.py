@@ -10,7 +10,7 @@ from sqlalchemy import Engine, select, update
 from models.review_tables import AuditRecord
 from models.tables import Fund, Regency
 from workflow.audit import Finding, audit
-from workflow.raise_alert import raise_alert
+from workflow.raise_alert import close_alerts, raise_alert
 from workflow.record import record_action
 from workflow.request import raise_signal
 
@@ -114,5 +114,6 @@ def resume_regency(engine: Engine, regency: str, officer: str, now: dt.datetime)
         if not resumed:
             raise LookupError(f"regency {regency} is not served here")
         raise_signal(connection, regency)
+        close_alerts(connection, "audit_breach", regency, now)
         record_action(connection, officer, "resume", regency, {}, now)
     return []

@@ -23,7 +23,8 @@ from sqlalchemy.dialects.postgresql import insert
 
 from models.intake_tables import IntakePause
 from models.message import InboundMessage, Refusal
-from workflow.raise_alert import raise_alert
+from workflow.alert_rules import HOUSE
+from workflow.raise_alert import close_alerts, raise_alert
 from workflow.record import record_action
 
 #: Who resumed a topic when nobody did: what waited there was tried and accepted.
@@ -205,6 +206,7 @@ def _let_go_on(connection: Connection, topic: str, who: str, now: dt.datetime) -
     if not connection.execute(statement).rowcount:
         return False
     record_action(connection, who, "resume_intake", topic, {}, now)
+    close_alerts(connection, "intake_paused", HOUSE, now, topic)
     return True
 
 
