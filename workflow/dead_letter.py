@@ -184,8 +184,11 @@ def replay_dead_letters(
     """Send the original bytes to the original topic again, by ids or filter (without any: all waiting ones).
 
     Through the outbox, and marked in the same transaction. An event that was refused out of a batch
-    is sent alone. If it is refused again, that is a new dead letter of the next attempt.
+    is sent alone. If it is refused again, that is a new dead letter of the next attempt; what arrives
+    while this runs is left alone, or replays that fail at once would be sent again for ever.
     """
+    with engine.connect() as connection:
+        newest_id = connection.scalar(select(func.max(DeadLetter.id))) or 0
     replayed: list[int] = []
     skipped: dict[int, str] = {}
     last_id = 0
@@ -195,7 +198,7 @@ def replay_dead_letters(
             if ids is not None:
                 statement = statement.where(DeadLetter.id.in_(ids))
             rows = connection.execute(
-                statement.where(DeadLetter.id > last_id)
+                statement.where(DeadLetter.id > last_id, DeadLetter.id <= newest_id)
                 .order_by(DeadLetter.id)
                 .limit(_REPLAY_ROWS)
                 .with_for_update()

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import orjson
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 
 from models.database import open_engine
 from models.message import InboundMessage, Refusal
@@ -200,3 +200,20 @@ def test_lists_are_newest_first_and_can_be_paged(engine: Engine) -> None:
     page = list_dead_letters(engine, limit=2)
     assert [letter.offset for letter in page] == [4, 3]
     assert [letter.offset for letter in list_dead_letters(engine, before_id=page[-1].id)] == [2, 1, 0]
+
+
+def test_what_is_refused_again_while_replaying_is_not_sent_again_and_again(engine: Engine) -> None:
+    record(engine, *(refusal() for _ in range(5)))
+    arrivals = iter(range(5))
+
+    def refuse_again(_connection: object) -> None:
+        if next(arrivals, None) is not None:
+            record(other, refusal())
+
+    other = open_engine(engine.url.render_as_string(hide_password=False))
+    event.listen(engine, "commit", refuse_again)
+    outcome = replay_dead_letters(engine, VAULT)
+    event.remove(engine, "commit", refuse_again)
+    other.dispose()
+    assert len(outcome.replayed) == 5
+    assert len(list_dead_letters(engine)) > 0
