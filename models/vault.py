@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from typing import Final, TypedDict
 
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -58,6 +59,7 @@ class Vault:
         self._current = self._ciphers[self._current_id]
         self._nik_key = _derive(ring[-1], "nik-hash")
         self._fingerprint_key = _derive(ring[-1], "fingerprint")
+        self._signing_seed = _derive(ring[-1], "statement-signature")
 
     @classmethod
     def from_text(cls, text: str) -> Vault:
@@ -95,6 +97,10 @@ class Vault:
     def fingerprint(self, content: bytes) -> bytes:
         """Keyed hash (BLAKE2b, 32 bytes) of contents that may be personal: equal contents, equal prints."""
         return hashlib.blake2b(content, digest_size=32, key=self._fingerprint_key).digest()
+
+    def statement_key(self) -> Ed25519PrivateKey:
+        """The house's key for statements; from the oldest key, so that old statements stay checkable."""
+        return Ed25519PrivateKey.from_private_bytes(self._signing_seed)
 
     def seal_worker(self, nik: str, name: str | None = None) -> SealedWorker:
         """The personal fields of a worker's event, for an edge that holds a plain NIK.

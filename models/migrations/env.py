@@ -8,8 +8,10 @@ from sqlalchemy import text
 import models.account_tables
 import models.alert_tables
 import models.api_tables
+import models.company_tables
 import models.intake_tables
-import models.review_tables  # noqa: F401 - registers its tables with the metadata
+import models.review_tables
+import models.verification_tables  # noqa: F401 - registers its tables with the metadata
 from models.database import open_engine
 from models.tables import Base
 
