@@ -69,7 +69,11 @@ async def _create_topics(settings: StreamSettings) -> None:
                 num_partitions=settings.partitions,
                 replication_factor=settings.replication_factor,
                 # A message too large to be an event must still reach us, to be refused with a reason.
-                topic_configs={"max.message.bytes": str(settings.largest_message_bytes)},
+                topic_configs={
+                    "max.message.bytes": str(settings.largest_message_bytes),
+                    # One clock for all: what was sent before a paused topic was resumed is not judged again.
+                    "message.timestamp.type": "LogAppendTime",
+                },
             )
             for topic in all_topics()
             if topic not in existing

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
@@ -119,7 +120,7 @@ class Watch(threading.Thread):
         super().__init__(daemon=True)
         self._house = house
         self._stopped = threading.Event()
-        self.samples: dict[str, list[tuple[float, int]]] = {"steady": [], "mortal": []}
+        self.samples: dict[str, list[tuple[float, int]]] = defaultdict(list)
 
     def run(self) -> None:
         while not self._stopped.wait(_MEMORY_EVERY_SECONDS):
@@ -241,7 +242,7 @@ def run(house: House, options: argparse.Namespace, load_before: float) -> tuple[
     delays = (done - sent)[calm]
     steady = watch.samples["steady"]
     slope = slope_percent_per_hour(steady, min(300.0, seconds / 4))
-    largest = max((size for samples in watch.samples.values() for _, size in samples), default=0)
+    largest = {name: max(size for _, size in samples) for name, samples in watch.samples.items()}
     longest = {
         name: [fault.recovered - fault.begin for fault in faults if fault.name == name]
         for name in house.faults()
@@ -264,8 +265,9 @@ def run(house: House, options: argparse.Namespace, load_before: float) -> tuple[
         f"| dead letters; findings of the audit | {letters}; {len(findings)} | 0; 0 |",
         f"| event → committed, outside faults ({calm.sum():,} events) | {describe(delays)} | p99 ≤ 250 ms |",
         f"| event → committed, all of them | {describe(done - sent)} | |",
-        f"| worker memory with solver, largest | {largest / 1e6:,.0f} MB | < 512 MB |",
-        "| its slope after warm-up, the worker that is not killed"
+        "| memory, largest: worker; its solver's process"
+        f" | {largest['steady'] / 1e6:,.0f} MB; {largest['steady solver'] / 1e6:,.0f} MB | < 512 MB |",
+        "| slope of the worker's after warm-up (the one that is not killed)"
         f" | {slope:+.1f} %/h over {seconds / 60:g} minutes | < 1 %/h |",
         f"| burst of {options.burst_rate:g}/s × {options.burst_seconds:g} s"
         f" ({(len(sender.sent) - last) / (burst_end - burst_begin):,.0f}/s sent)"

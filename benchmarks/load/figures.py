@@ -34,7 +34,9 @@ def find_recoveries(sent: Moments, committed: Moments, faults: Sequence[Fault]) 
     calm = np.where(before < 0, True, open_until[np.maximum(before, 0)] <= sent)
     found = []
     for fault in faults:
-        later = np.flatnonzero(calm & (sent >= fault.end))
+        # Before this nothing could be that old, whatever the fault did.
+        earliest = max(fault.end, fault.begin + 2 * _OPEN_SECONDS)
+        later = np.flatnonzero(calm & (sent >= earliest))
         recovered = float(sent[later[0]]) if later.size else float("nan")
         found.append(Fault(fault.name, fault.begin, fault.end, recovered))
     return found

@@ -65,13 +65,14 @@ class House:
         return open_engine(self._url, pool_size=2, application_name="gotong-load")
 
     def memory_bytes(self) -> dict[str, int]:
-        """Resident memory of each worker with its solver."""
+        """Resident memory of each worker, and of its solver's process; pages they share count by halves."""
         sizes = {}
         for name, worker in self._workers.items():
             with suppress(psutil.Error):
                 process = psutil.Process(worker.pid)
-                family = [process, *process.children(recursive=True)]
-                sizes[name] = sum(each.memory_info().rss for each in family)
+                sizes[name] = process.memory_full_info().pss
+                children = process.children(recursive=True)
+                sizes[f"{name} solver"] = sum(child.memory_full_info().pss for child in children)
         return sizes
 
     def faults(self) -> dict[str, Callable[[], None]]:
