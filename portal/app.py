@@ -40,6 +40,7 @@ from portal.home import router as home_router
 from portal.live import ChangeWatch
 from portal.live import router as live_router
 from portal.office.audit import router as audit_router
+from portal.office.desk import Desk
 from portal.office.funds import router as funds_router
 from portal.office.review import router as review_router
 from portal.office.today import router as today_router
@@ -162,6 +163,8 @@ def create_portal(settings: PortalSettings) -> FastAPI:
         RequestLimits(settings.changes_per_minute, settings.sign_ins_per_minute, settings.reads_per_minute),
         ChangeWatch(engine),
     )
+    app.state.desk = Desk(settings.database_url)
+    app.state.waiting = {}
     install_security(app)
     app.middleware("http")(_add_headers)
     app.include_router(overview_router, dependencies=[require_overview()])

@@ -33,3 +33,13 @@
     if (question && !window.confirm(question)) event.preventDefault();
   });
 })();
+
+// A slider and the number beside it say the same.
+(() => {
+  "use strict";
+  document.addEventListener("input", (event) => {
+    const { mirror, mirrors } = event.target.dataset;
+    const other = mirror ? document.getElementById(mirror) : mirrors && event.target.form.elements[mirrors];
+    if (other) other.value = event.target.value;
+  });
+})();
