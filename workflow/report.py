@@ -121,7 +121,7 @@ def read_overview(engine: Engine, regency: str) -> Overview:
         districts = tuple(
             DistrictFigures(*row) for row in connection.execute(_DISTRICTS, {"regency": regency})
         )
-        last_run = _read_last_run(connection, regency)
+        last_run = read_last_run(connection, regency)
     rejected = sum(dead_letters.values())
     return Overview(
         regency=regency,
@@ -139,7 +139,8 @@ def read_overview(engine: Engine, regency: str) -> Overview:
     )
 
 
-def _read_last_run(connection: Connection, regency: str) -> RunFigures | None:
+def read_last_run(connection: Connection, regency: str) -> RunFigures | None:
+    """The newest run that ended with a match."""
     run = connection.execute(
         select(AllocationRun.__table__)
         .where(

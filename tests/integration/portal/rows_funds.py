@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.integration.portal.rows import Maker, Row
+from tests.integration.portal.rows import Maker, Row, signed_in
 
-ROWS: Final[dict[tuple[str, str], Row]] = {}
+_OFFICE: Final = ("officer", "auditor")
+
+ROWS: Final[dict[tuple[str, str], Row]] = {
+    ("GET", "/today"): Row(signed_in(200, *_OFFICE)),
+    ("GET", "/today/figures"): Row(signed_in(200, *_OFFICE)),
+    ("GET", "/today/burn-down.svg"): Row(signed_in(200, *_OFFICE)),
+}
 
 #: How to make the objects that the addresses name.
 MAKERS: Final[dict[str, Maker]] = {}
