@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import Engine, and_, func, insert, select, text
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.dialects.postgresql import insert as insert_or_change
 
 from models.api_tables import PolicyInForce, PolicyVersion
@@ -68,7 +69,7 @@ def list_policies(engine: Engine) -> list[SavedPolicy]:
     """The newest version of each policy by name, the shipped one first."""
     statement = (
         select(PolicyVersion.__table__)
-        .distinct(PolicyVersion.name)
+        .ext(distinct_on(PolicyVersion.name))
         .order_by(PolicyVersion.name, PolicyVersion.version.desc())
     )
     with engine.connect() as connection:

@@ -24,6 +24,8 @@ class Row:
     expected: dict[str, int]
     form: dict[str, str] = field(default_factory=dict)
     objects: str | None = None
+    #: Sent as JSON instead of the form.
+    json: object = None
     #: Roles for which somebody else's object exists; for an administrator there is none.
     scoped: frozenset[str] = frozenset()
     #: The answer is a stream: only its head is looked at.

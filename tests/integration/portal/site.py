@@ -71,12 +71,17 @@ class Browser:
             return answer.status_code
 
     def send(
-        self, method: str, path: str, form: dict[str, str] | None, headers: dict[str, str]
+        self,
+        method: str,
+        path: str,
+        form: dict[str, str] | None,
+        headers: dict[str, str],
+        json: object = None,
     ) -> httpx.Response:
         sent = self._headers(headers)
         # Plain http on this machine: loading certificates would take longer than the answer.
         with httpx.Client(trust_env=False, timeout=30, verify=False) as client:  # noqa: S501
-            answer = client.request(method, self.url + path, data=form, headers=sent)
+            answer = client.request(method, self.url + path, data=form, json=json, headers=sent)
         self.set_cookies = answer.headers.get_list("set-cookie")
         for line in self.set_cookies:
             for name, morsel in SimpleCookie(line).items():

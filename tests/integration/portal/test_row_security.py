@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from typing import Any
 
 import psycopg
 import pytest
@@ -37,7 +38,7 @@ TABLES = (
 
 
 def visitor(role: Role, **scope: str) -> Visitor:
-    places = {"regency": None, "funder": None, "village": None} | scope
+    places: dict[str, Any] = {"regency": None, "funder": None, "village": None} | scope
     return Visitor(
         account_id=uuid.uuid4(),
         session_id=uuid.uuid4(),
