@@ -14,6 +14,7 @@ from sqlalchemy import (
     Integer,
     SmallInteger,
     UniqueConstraint,
+    func,
     text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
@@ -25,12 +26,47 @@ class BatchClaim(Base):
     """An officer has opened a batch (fund x district x run): runs leave it alone until the claim lapses."""
 
     __tablename__ = "batch_claim"
+    __table_args__ = (Index("ix_batch_claim_lapses", "lapses_at"),)
 
     run_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("allocation_run.id"), primary_key=True)
     fund_id: Mapped[int] = mapped_column(ForeignKey("fund.id"), primary_key=True)
     district_code: Mapped[str] = mapped_column(primary_key=True)
     officer: Mapped[str]
     lapses_at: Mapped[dt.datetime]
+
+
+class ReviewBatch(Base):
+    """How much of a batch (run x fund x district) is undecided: its lines that are open, and those that
+    wait for a second officer.
+
+    Triggers on ``proposal`` keep it, so that the queue need not count a million lines.
+    """
+
+    __tablename__ = "review_batch"
+    __table_args__ = (
+        UniqueConstraint("run_id", "fund_id", "district_code"),
+        CheckConstraint(
+            "open_lines >= 0 AND (open_lines = 0) = (open_rupiah = 0) AND open_rupiah >= 0",
+            name="open_not_negative",
+        ),
+        CheckConstraint(
+            "confirming_lines >= 0 AND (confirming_lines = 0) = (confirming_rupiah = 0)"
+            " AND confirming_rupiah >= 0",
+            name="confirming_not_negative",
+        ),
+        Index("ix_review_batch_open", "fund_id", postgresql_where=text("open_lines > 0")),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, server_default=func.gen_random_uuid())
+    run_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("allocation_run.id"))
+    fund_id: Mapped[int] = mapped_column(ForeignKey("fund.id"))
+    district_code: Mapped[str]
+    open_lines: Mapped[int] = mapped_column(Integer)
+    open_rupiah: Mapped[int]
+    confirming_lines: Mapped[int] = mapped_column(Integer)
+    confirming_rupiah: Mapped[int]
+    created_at: Mapped[dt.datetime] = mapped_column(server_default=func.clock_timestamp())
+    changed_at: Mapped[dt.datetime] = mapped_column(server_default=func.clock_timestamp())
 
 
 class Decision(Base):

@@ -12,6 +12,7 @@ import uuid
 from typing import Any
 
 from sqlalchemy import (
+    REAL,
     BigInteger,
     CheckConstraint,
     ForeignKey,
@@ -324,6 +325,13 @@ class Proposal(Base):
             "num_nulls(closed_at, closed_cause, closed_cause_id) IN (0, 3)", name="closed_has_cause"
         ),
         CheckConstraint("version >= 1", name="version_positive"),
+        CheckConstraint(
+            "num_nulls(alternative_fund_id, alternative_points) IN (0, 2)", name="alternative_whole"
+        ),
+        CheckConstraint(
+            "alternative_fund_id <> fund_id AND asks_points IS NOT NULL OR alternative_fund_id IS NULL",
+            name="alternative_is_another",
+        ),
         Index(
             "uq_proposal_one_live_per_need",
             "need_id",
@@ -347,6 +355,11 @@ class Proposal(Base):
     closed_at: Mapped[dt.datetime | None]
     closed_cause: Mapped[str | None]
     closed_cause_id: Mapped[uuid.UUID | None]
+    # Prices in priority points when the line was proposed. The other fund is one of the same run's, and
+    # funds are never removed: a foreign key would only be looked up once for each of a million lines.
+    asks_points: Mapped[float | None] = mapped_column(REAL, comment="the fund's price; older lines have none")
+    alternative_fund_id: Mapped[int | None] = mapped_column(comment="the best other fund")
+    alternative_points: Mapped[float | None] = mapped_column(REAL, comment="what it asks more than this fund")
 
 
 class JournalEntry(Base):

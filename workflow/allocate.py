@@ -83,6 +83,7 @@ def allocate_regency(
                 snapshot,
                 result,
                 _unfunded_reasons(result, found),
+                found,
                 run_id=run_id,
                 generation=generation,
                 now=moment,

@@ -15,11 +15,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sqlalchemy import ARRAY, BigInteger, Connection, Integer, Text, bindparam, select, text, update
+import numpy.typing as npt
+from sqlalchemy import ARRAY, REAL, BigInteger, Connection, Integer, Text, bindparam, select, text, update
 
 from models.journal import Cause, OverdrawnError
 from models.tables import AllocationRun, Fund, Regency
 from optimizer.result import AllocationResult
+from workflow.match_reasons import MatchReasons
 from workflow.move_money import Movement, lock_funds, move_money
 from workflow.snapshot import Snapshot
 
@@ -54,15 +56,21 @@ _CLOSE_LINES = text(
 
 _OPEN_LINES = text(
     """
-    INSERT INTO proposal (need_id, fund_id, run_id, months, amount_rupiah)
-    SELECT u.need_id, u.fund_id, :run_id, u.months, u.amount
-    FROM unnest(:needs, :funds, :months, :amounts) AS u(need_id, fund_id, months, amount)
+    INSERT INTO proposal (need_id, fund_id, run_id, months, amount_rupiah, asks_points, alternative_fund_id,
+                          alternative_points)
+    SELECT u.need_id, u.fund_id, :run_id, u.months, u.amount, u.asks, nullif(u.other, 0),
+           CASE WHEN u.other <> 0 THEN u.more END
+    FROM unnest(:needs, :funds, :months, :amounts, :asks, :others, :more)
+        AS u(need_id, fund_id, months, amount, asks, other, more)
     """
 ).bindparams(
     bindparam("needs", type_=ARRAY(BigInteger)),
     bindparam("funds", type_=ARRAY(BigInteger)),
     bindparam("months", type_=ARRAY(Integer)),
     bindparam("amounts", type_=ARRAY(BigInteger)),
+    bindparam("asks", type_=ARRAY(REAL)),
+    bindparam("others", type_=ARRAY(BigInteger)),
+    bindparam("more", type_=ARRAY(REAL)),
 )
 
 _LIVE_HEADS = text(
@@ -104,6 +112,7 @@ def propose(
     snapshot: Snapshot,
     result: AllocationResult,
     reasons: Sequence[str],
+    found: MatchReasons,
     *,
     run_id: uuid.UUID,
     generation: int,
@@ -111,7 +120,8 @@ def propose(
 ) -> ProposeOutcome:
     """Turn ``result`` into proposals and reservations in the caller's transaction.
 
-    ``reasons`` has one text per need: why it is unfunded, or empty when it is funded.
+    ``reasons`` has one text per need: why it is unfunded, or empty when it is funded. ``found`` tells
+    what each line beat; that is kept with the line, for whoever decides it.
     Raises ``PlanOutdatedError`` when another run has started since (fencing), the regency was halted,
     a fund's rules changed, or the lines that can still be written would break a fund's rule.
     """
@@ -176,6 +186,7 @@ def propose(
                 "months": snapshot.problem.workers.months[opening].tolist(),
                 "amounts": result.amount_rupiah[opening].tolist(),
                 "run_id": run_id,
+                **_beaten(found, opening, fund_ids),
             },
         )
     try:
@@ -198,6 +209,20 @@ def propose(
             for key in sorted(locked)
         ),
     )
+
+
+def _beaten(
+    found: MatchReasons, opening: npt.NDArray[np.int64], fund_ids: npt.NDArray[np.int64]
+) -> dict[str, list[int] | list[float]]:
+    """The price of each opened line, the best other fund (0 for none) and how much more that one asks."""
+    other = found.alternative[opening]
+    none = other < 0
+    more = np.where(none, 0.0, found.alternative_asks[opening] - found.asks[opening])
+    return {
+        "asks": found.asks[opening].round(2).tolist(),
+        "others": np.where(none, 0, fund_ids[other]).tolist(),
+        "more": more.round(2).tolist(),
+    }
 
 
 def _update_needs(
