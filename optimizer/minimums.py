@@ -25,10 +25,14 @@ def short_funds(plan: Plan) -> Int64:
 
 
 def meet_minimums(plan: Plan, stopped: Callable[[], bool]) -> None:
-    """Leave no fund short: afterwards every fund meets its minimum or is unused."""
+    """Leave no fund short: afterwards every fund meets its minimum, or is unused and closed.
+
+    Closed, because later steps place single workers, and one worker in an unused fund is too few.
+    """
     while True:
         short = short_funds(plan)
         if not len(short):
+            plan.open_fund &= plan.taken() >= plan.least
             return
         missing = (plan.least[short] - plan.taken()[short]) / plan.least[short]
         fund = int(short[np.argmin(missing)])
