@@ -119,6 +119,9 @@ def stream_settings(settings: Settings) -> StreamSettings:
         shortest_interval_seconds=settings.shortest_interval_seconds,
         longest_wait_seconds=settings.longest_wait_seconds,
         solver_time_limit_seconds=settings.solve_seconds,
+        portal_url=settings.portal_url or f"http://{settings.host}:{settings.port}",
+        mail_url=settings.mail_url.get_secret_value() if settings.mail_url else None,
+        webhook_networks=settings.webhook_networks,
     )
 
 
@@ -143,6 +146,7 @@ def portal_settings(settings: Settings) -> PortalSettings:
         demo=os.environ.get(DEMO_VARIABLE) == "1",
         master_keys=tuple(load_master_keys(settings)),
         oidc=oidc,
+        webhook_networks=settings.webhook_networks,
     )
 
 

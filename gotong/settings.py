@@ -8,6 +8,7 @@ otherwise be silently ignored.
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -60,6 +61,14 @@ class Settings(BaseSettings):
     )
     oidc_client_id: str | None = Field(None, description="the portal's name there")
     oidc_client_secret: SecretStr | None = Field(None, description="the portal's secret there")
+    portal_url: str | None = Field(None, description="the portal's address as people reach it, for links")
+    mail_url: SecretStr | None = Field(
+        None,
+        description="mail server, e.g. mailtos://user:password@smtp.example.go.id?from=gotong@example.go.id",
+    )
+    webhook_networks: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="internal networks that webhooks may reach, e.g. 10.1.0.0/16; none by itself"
+    )
     settle_seconds: float = Field(0.2, ge=0, le=60, description="quiet time before a match is requested")
     shortest_interval_seconds: float = Field(0.5, ge=0, le=86_400, description="between two matches")
     longest_wait_seconds: float = Field(0.8, ge=0.1, le=86_400, description="of a change for a match")
@@ -121,6 +130,47 @@ class Settings(BaseSettings):
             raise ValueError("is not an https address")
         if not parts.hostname or parts.query or parts.fragment or parts.username:
             raise ValueError("is not the address of an identity provider")
+        return value
+
+    @field_validator("portal_url")
+    @classmethod
+    def _is_portal(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError("is not a web address; expected e.g. https://gotong.example.go.id")
+        return value.rstrip("/")
+
+    @field_validator("mail_url")
+    @classmethod
+    def _is_mail_server(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            from workflow.deliver_message import ServiceRefusedError, check_mail_server
+
+            try:
+                check_mail_server(value.get_secret_value())
+            except ServiceRefusedError:
+                raise ValueError(
+                    "is no mail server; expected e.g. mailtos://user:password@smtp.example.go.id?from=a@b.example"
+                ) from None
+        return value
+
+    @field_validator("webhook_networks", mode="before")
+    @classmethod
+    def _split_networks(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("webhook_networks")
+    @classmethod
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            try:
+                ipaddress.ip_network(network)
+            except ValueError:
+                raise ValueError(f"{network!r} is no network; expected e.g. 10.1.0.0/16") from None
         return value
 
     @field_validator("data_dir")

@@ -112,6 +112,7 @@ class PortalSettings:
     demo: bool = False  # shows accounts to try, and the figures to everybody
     master_keys: tuple[bytes, ...] = field(default=(), repr=False)  # newest first, for second factors
     oidc: OidcSettings | None = None
+    webhook_networks: tuple[str, ...] = ()  # internal networks that a webhook may reach
     changes_per_minute: int = 300  # of one account or network address
     sign_ins_per_minute: int = 30  # of one network address
     reads_per_minute: int = 600  # of one API key or its network address

@@ -12,12 +12,14 @@ import faust
 from sqlalchemy import Engine
 
 from streams import topics
+from streams.alert_schedules import add_alert_schedules
 from streams.allocation import make_allocation_step
 from streams.batching import Batcher, BatchLimits
 from streams.consumer import BulkConsumer, BulkTransport, FetchedRecords
 from streams.processing import BatchProcessor, Step
 from streams.settings import StreamSettings
 from streams.standstill import Standstill
+from workflow.alert_readings import judge_balances
 from workflow.context import IntakeContext
 from workflow.fund_change import change_funds
 from workflow.intake_position import read_positions, store_positions
@@ -27,7 +29,12 @@ from workflow.solver import Solver
 #: Fetches (of at most 1 MiB per partition) that may wait before a partition is held back.
 _QUEUED_FETCHES = 8
 #: Few messages, each of weight: no need for two transactions at once.
-_ONE_LANE = {topics.PLEDGE_CHANGED, topics.BUDGET_CHANGED, topics.ALLOCATION_REQUESTED}
+_ONE_LANE = {
+    topics.PLEDGE_CHANGED,
+    topics.BUDGET_CHANGED,
+    topics.ALLOCATION_REQUESTED,
+    topics.BALANCE_CHANGED,
+}
 #: Long retries while the database is away must not cost the group membership.
 _LONGEST_POLL_PAUSE_SECONDS = 86_400.0
 
@@ -53,6 +60,7 @@ def make_steps(settings: StreamSettings, parts: WorkerParts) -> dict[str, Step]:
         topics.ALLOCATION_REQUESTED: make_allocation_step(
             parts.engine, parts.context, parts.solver, settings
         ),
+        topics.BALANCE_CHANGED: partial(judge_balances, parts.engine, parts.context),
     }
 
 
@@ -94,6 +102,7 @@ def create_app(
     app.transport.read_positions = partial(read_positions, engine, log_id)
     for topic, step in steps.items():
         _add_agent(app, engine, topic, step, settings=settings, log_id=log_id, stopping=stopping)
+    add_alert_schedules(app, engine)
     return app
 
 

@@ -2,7 +2,8 @@
 
 ``GOTONG_FAILPOINT=after_commit:kill`` kills the process (SIGKILL) when it first reaches
 ``after_commit``; ``decode:kill@3`` at the third time; ``solve:sleep=5`` waits, ``poll:raise`` raises.
-Several are joined by commas. Unset, as in life, a point costs one look at the environment.
+Several are joined by commas. ``@/a/file`` reads the plan from that file at every point, so that a running
+process can be armed; passes count from then on. Unset, as in life, a point costs one look at the environment.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import collections
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Engine, event
@@ -27,6 +29,7 @@ POINTS: Final = (
     "before_ack",
     "before_publish",
     "before_mark_published",
+    "before_deliver",
 )
 #: Points inside a transaction, by the table whose first statement marks them.
 _STATEMENT_POINTS: Final = {"inbox": "inbox_event", "reserve": "journal_entry"}
@@ -44,6 +47,8 @@ def reach(point: str) -> None:
     Raises ``FailpointError`` for ``raise``, ``ValueError`` for an unknown point or action.
     """
     plan = os.environ.get(VARIABLE)
+    if plan and plan.startswith("@"):
+        plan = Path(plan[1:]).read_text()
     if not plan:
         return
     _reached[point] += 1

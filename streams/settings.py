@@ -64,4 +64,10 @@ class StreamSettings:
     daily_interval_seconds: float = 3_600.0
     solver_time_limit_seconds: float = 20.0
 
+    #: For the links in alerts; the mail server as an Apprise address; networks a webhook may reach
+    #: although they are internal.
+    portal_url: str = "http://127.0.0.1:6402"
+    mail_url: str | None = field(default=None, repr=False)
+    webhook_networks: tuple[str, ...] = ()
+
     stop_timeout_seconds: float = 8.0

@@ -21,6 +21,7 @@ from models.region import RegionTable
 from models.vault import Vault
 from streams import failpoints
 from streams.app import WorkerParts, create_app, make_steps
+from streams.delivery import Delivery
 from streams.relay import Relay
 from streams.schedules import Schedules
 from streams.settings import StreamSettings
@@ -71,11 +72,13 @@ async def _run(settings: StreamSettings) -> int:
     parts = WorkerParts(engine=engine, context=context, solver=solver, stopping=stopping)
     relay = Relay(settings, engine, stopping)
     schedules = Schedules(settings, engine, stopping, relay.wake)
+    delivery = Delivery(settings, engine, context.vault, stopping)
     solver.start()
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(relay.run())
             group.create_task(schedules.run())
+            group.create_task(delivery.run())
             group.create_task(_keep_app_running(settings, parts))
     finally:
         await asyncio.to_thread(solver.stop)

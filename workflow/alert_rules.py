@@ -95,7 +95,7 @@ SHIPPED: Final[dict[str, RuleTerms]] = {
     "fund_committed_75": RuleTerms("fund_committed", 7_500, 7_000, "info"),
     "fund_committed_90": RuleTerms("fund_committed", 9_000, 8_500, "warning", escalate_after_hours=72),
     "fund_committed_100": RuleTerms("fund_committed", 10_000, 9_700, "critical", escalate_after_hours=24),
-    "fund_exhaustion": RuleTerms("fund_exhaustion", 6_000, 4_000, "warning", escalate_after_hours=72),
+    "fund_exhaustion": RuleTerms("fund_exhaustion", 8_500, 5_000, "warning", escalate_after_hours=72),
     "fund_lapse": RuleTerms("fund_lapse", 2_000, 1_200, "warning", days=120, escalate_after_hours=168),
     "pledge_unpaid": RuleTerms("pledge_unpaid", 45, 30, "warning", escalate_after_hours=168),
     "pledge_reduced": RuleTerms("pledge_reduced", 1_000, 1_000, "warning", escalate_after_hours=48),

@@ -1,0 +1,292 @@
+"""The life of an alert: opened by a crossing, delivered to real receivers, acknowledged, resolved."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import email
+import email.policy
+import hashlib
+import hmac
+import ipaddress
+import json
+import socket
+import threading
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from email.message import EmailMessage
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller
+from sqlalchemy import Engine, text
+
+from models.tariff import default_table
+from tests.builders import KUKAR, apply_fund, pledge
+from tests.event_builders import CONTEXT, VAULT
+from tests.integration.portal.site import add_person
+from tests.integration.test_allocate import add_needs, allocate, engine
+from tests.integration.test_review import request
+from workflow.alert_channels import add_webhook
+from workflow.alert_readings import judge_balances, read_funds
+from workflow.alert_schedule import run_alert_job
+from workflow.deliver import PAUSES, Post, claim_due, send_claimed
+from workflow.deliver_webhook import WebhookRefusedError, check_webhook
+from workflow.raise_alert import escalate_alerts, lock_scope, settle_alerts
+from workflow.review import Batch, decide
+
+__all__ = ["engine"]
+NOW = dt.datetime(2026, 11, 2, 1, 0, tzinfo=dt.UTC)
+HERE = (ipaddress.ip_network("127.0.0.0/8"),)
+
+
+@dataclass
+class Receiver:
+    """What came in; ``answers`` are the next statuses, 200 when there are none."""
+
+    url: str = ""
+    answers: list[int] = field(default_factory=list)
+    got: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    state = Receiver()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            state.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
+            status = state.answers.pop(0) if state.answers else 200
+            self.send_response(status)
+            if status == 302:
+                self.send_header("location", state.url)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    state.url = f"http://127.0.0.1:{server.server_port}/hook"
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    yield state
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@dataclass
+class Mailbox:
+    url: str = ""
+    got: list[EmailMessage] = field(default_factory=list)
+
+    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:
+        message = email.message_from_bytes(envelope.content, policy=email.policy.default)
+        assert isinstance(message, EmailMessage)
+        self.got.append(message)
+        return "250 OK"
+
+
+@pytest.fixture
+def mailbox() -> Iterator[Mailbox]:
+    box = Mailbox()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    controller = Controller(box, hostname="127.0.0.1", port=port)
+    controller.start()
+    box.url = f"mailto://127.0.0.1:{port}?from=gotong@contoh.example"
+    yield box
+    controller.stop()
+
+
+@pytest.fixture
+def officer(engine: Engine) -> uuid.UUID:
+    return add_person(engine, "siti@contoh.example", "officer")
+
+
+def rows(engine: Engine, statement: str) -> list[Any]:
+    with engine.connect() as connection:
+        return list(connection.execute(text(statement)))
+
+
+def judge(engine: Engine, now: dt.datetime = NOW) -> int:
+    with engine.begin() as connection:
+        lock_scope(connection, KUKAR)
+        return settle_alerts(connection, KUKAR, read_funds(connection, KUKAR), now)
+
+
+def set_reserved(engine: Engine, share: float) -> None:
+    with engine.begin() as connection:
+        connection.execute(
+            text("UPDATE fund SET reserved_rupiah = (pledged_rupiah * :share)::int8"), {"share": share}
+        )
+
+
+def deliver(engine: Engine, post: Post, now: dt.datetime = NOW) -> None:
+    while claimed := claim_due(engine, now):
+        send_claimed(engine, post, claimed, now)
+
+
+def test_a_crossing_opens_one_alert_and_a_tremble_none(engine: Engine, officer: uuid.UUID) -> None:
+    apply_fund(engine, pledge(amount_rupiah=1_000_000))
+    opened = []
+    for share in (0.5, 0.76, 0.74, 0.76, 0.95, 0.91, 0.6, 0.76):
+        set_reserved(engine, share)
+        opened.append(judge(engine))
+    # 95 % is told in place of 75 %; falling to 91 % and trembling around 75 % say nothing.
+    assert opened == [0, 1, 0, 0, 1, 0, 0, 1]
+    assert rows(engine, "SELECT count(*) FROM alert WHERE state <> 'resolved'") == [(1,)]
+    assert rows(engine, "SELECT count(*) FROM alert_delivery") == [(3,)]
+
+
+def test_ten_thousand_events_of_one_crossing_make_one_alert(engine: Engine, officer: uuid.UUID) -> None:
+    from tests.event_builders import envelope
+
+    apply_fund(engine, pledge(amount_rupiah=1_000_000))
+    set_reserved(engine, 0.8)
+    [value] = rows(engine, "SELECT value FROM outbox_message WHERE topic = 'funding.balance-changed.v1'")
+    kind = "funding.balance-changed.v1"
+    batch = [envelope(bytes(value[0]), event_type=kind, topic=kind, event_id=str(n)) for n in range(10_000)]
+    parts = [batch[start : start + 2_500] for start in range(0, 10_000, 2_500)]
+    opened = [judge_balances(engine, CONTEXT, part) for part in parts]
+    assert opened == [1, 0, 0, 0]
+    assert rows(engine, "SELECT count(*) FROM alert_delivery") == [(1,)]
+
+
+def test_a_large_decision_is_told_once_and_names_nobody(engine: Engine, officer: uuid.UUID) -> None:
+    add_needs(engine, 2)
+    apply_fund(engine, pledge(amount_rupiah=500_000))
+    run_id = allocate(engine).run_id
+    assert run_id is not None
+    decide(engine, request(engine, Batch(run_id, "csr-1", "64.02.05")), NOW)
+    with engine.begin() as connection:
+        connection.execute(text("SELECT 1"))
+    run_alert_job(engine, "minute", default_table(), NOW, NOW)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alert_rule SET fire = 1, clear = 1 WHERE name = 'large_decision'"))
+    for minute in (1, 2):
+        later = NOW + dt.timedelta(minutes=minute)
+        run_alert_job(engine, "minute", default_table(), later, later)
+        run_alert_job(engine, "minute", default_table(), later, later)
+    [(facts,)] = rows(engine, "SELECT facts FROM alert WHERE kind = 'large_decision'")
+    assert facts["fund"] == "csr-1" and "siti" not in json.dumps(facts)
+
+
+def test_mail_and_webhook_come_signed_in_both_languages_and_once(
+    engine: Engine, officer: uuid.UUID, receiver: Receiver, mailbox: Mailbox
+) -> None:
+    secret = add_webhook(engine, VAULT, officer, receiver.url, HERE)
+    apply_fund(engine, pledge(amount_rupiah=1_000_000))
+    set_reserved(engine, 0.8)
+    assert judge(engine) == 1
+    post = Post(VAULT, "https://gotong.contoh.example", mailbox.url, HERE)
+    receiver.answers = [500]
+    deliver(engine, post)
+    assert len(mailbox.got) == 1 and len(receiver.got) == 1, "a channel that fails does not hold up another"
+    deliver(engine, post, NOW + PAUSES[0])
+    deliver(engine, post, NOW + dt.timedelta(days=1))
+    (first, body), (second, again) = receiver.got
+    assert body == again and first["webhook-id"] == second["webhook-id"]
+    moment, seal = second["webhook-timestamp"], second["webhook-signature"]
+    key = base64.b64decode(secret.removeprefix("whsec_"))
+    signed = f"{second['webhook-id']}.{moment}.".encode() + again
+    assert seal == "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
+    told = json.loads(again)
+    assert "80" in told["message_id"] and "reserved" in told["message_en"]
+    assert told["url"] == "https://gotong.contoh.example/funds/csr-1"
+    (mail,) = mailbox.got
+    plain, rich = (mail.get_body((kind,)) for kind in ("plain", "html"))
+    assert plain is not None and rich is not None
+    assert "https://gotong.contoh.example/funds/csr-1" in plain.get_content()
+    assert "<p>" in rich.get_content() and "siti@contoh.example" in mail["to"]
+
+
+def test_killed_between_lease_and_sending_nothing_is_lost(
+    engine: Engine, officer: uuid.UUID, mailbox: Mailbox
+) -> None:
+    apply_fund(engine, pledge(amount_rupiah=1_000_000))
+    set_reserved(engine, 0.8)
+    judge(engine)
+    assert len(claim_due(engine, NOW)) == 1, "and here the process dies"
+    assert claim_due(engine, NOW) == [], "it is leased"
+    deliver(engine, Post(VAULT, "http://x", mailbox.url), NOW + dt.timedelta(minutes=2))
+    assert len(mailbox.got) == 1
+
+
+def test_a_dead_channel_becomes_an_alert_and_its_deliveries_stay(
+    engine: Engine, officer: uuid.UUID, receiver: Receiver, mailbox: Mailbox
+) -> None:
+    add_person(engine, "admin@contoh.example", "administrator")
+    add_webhook(engine, VAULT, officer, receiver.url, HERE)
+    apply_fund(engine, pledge(amount_rupiah=1_000_000))
+    set_reserved(engine, 0.8)
+    judge(engine)
+    receiver.answers = [302] + [500] * 20
+    moment, post = NOW, Post(VAULT, "http://x", mailbox.url, HERE)
+    for pause in (*PAUSES, dt.timedelta(days=1)):
+        deliver(engine, post, moment)
+        moment += pause
+    assert len(receiver.got) == len(PAUSES) + 1
+    assert rows(engine, "SELECT count(*) FROM alert_delivery WHERE dead_at IS NOT NULL") == [(1,)]
+    run_alert_job(engine, "minute", default_table(), moment, moment)
+    deliver(engine, post, moment)
+    [(subject,)] = rows(engine, "SELECT subject FROM alert WHERE kind = 'channel_failing'")
+    assert subject == str(rows(engine, "SELECT id FROM alert_channel WHERE kind = 'webhook'")[0][0])
+    assert any("admin" in mail["to"] for mail in mailbox.got)
+
+
+@pytest.mark.parametrize(
+    ("address", "problem"),
+    [
+        ("https://127.0.0.1/", "internal_address"),
+        ("https://10.1.2.3/", "internal_address"),
+        ("https://169.254.169.254/latest", "internal_address"),
+        ("https://[::1]/", "internal_address"),
+        ("https://[::ffff:127.0.0.1]/", "internal_address"),
+        ("https://[64:ff9b::7f00:1]/", "internal_address"),
+        ("https://[fd00::1]/", "internal_address"),
+        ("https://2130706433/", "internal_address"),
+        ("http://8.8.8.8/", "not_https"),
+        ("ftp://8.8.8.8/", "not_an_address"),
+        ("https://user:pass@8.8.8.8/", "password_in_address"),
+        ("https://nowhere.invalid/", "unresolvable"),
+        ("webhook", "not_an_address"),
+    ],
+)
+def test_a_webhook_never_reaches_an_internal_address(address: str, problem: str) -> None:
+    with pytest.raises(WebhookRefusedError) as refused:
+        check_webhook(address)
+    assert refused.value.problem == problem
+    assert check_webhook("https://8.8.8.8/hook").host == "8.8.8.8"
+
+
+def test_what_nobody_takes_on_is_told_again(engine: Engine, officer: uuid.UUID) -> None:
+    apply_fund(engine, pledge(amount_rupiah=1_000_000))
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE fund SET committed_rupiah = pledged_rupiah"))
+    judge(engine)
+    with engine.begin() as connection:
+        assert escalate_alerts(connection, NOW + dt.timedelta(hours=23)) == 0
+        assert escalate_alerts(connection, NOW + dt.timedelta(hours=25)) == 1
+        assert escalate_alerts(connection, NOW + dt.timedelta(hours=26)) == 0
+    assert rows(engine, "SELECT count(*) FROM alert_delivery WHERE occasion = 'escalated'") == [(1,)]
+
+
+def test_the_hour_reads_every_district_and_forecasts_every_fund(engine: Engine, officer: uuid.UUID) -> None:
+    apply_fund(engine, pledge(amount_rupiah=100_000_000, window_to="2026-12"))
+    add_needs(engine, *range(30))
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE coverage_need SET registered_at = now() - interval '90 days'"))
+    now = dt.datetime.now(dt.UTC)
+    if now.date() > dt.date(2026, 12, 31):
+        pytest.skip("the fund's window is over")
+    run_alert_job(engine, "hour", default_table(), now, now)
+    found = {row[0]: row[1] for row in rows(engine, "SELECT kind, facts FROM alert WHERE state = 'open'")}
+    assert found["waiting_long"]["days"] == 60
+    assert found["fund_lapse"]["could_carry"] is None or found["fund_lapse"]["could_carry"] >= 0
+    assert found["fund_lapse"]["waiting"] + found["fund_lapse"]["stopped"] <= 30
+    assert rows(engine, "SELECT count(*) FROM fund_forecast") == [(1,)]
+    assert run_alert_job(engine, "hour", default_table(), now, now) == 0, "another process has done it"
