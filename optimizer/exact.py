@@ -8,6 +8,9 @@ that ends here with every tier proven is optimal in the policy's exact sense.
 from __future__ import annotations
 
 import math
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +24,9 @@ from optimizer.tiers import worker_scores
 
 #: Largest number of worker-fund pairs that is tried exactly.
 EXACT_PAIRS = 6_000
+
+#: How often a running search asks whether the caller has cancelled.
+_POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +165,8 @@ def solve_exactly(
         built.model.maximize(expression)
         built.hint(plan)
         solver = _solver(clock, seed)
-        status = solver.solve(built.model, _Watch(clock))
+        with _stopped_on_cancel(solver, clock):
+            status = solver.solve(built.model)
         if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
             break
         plan = built.plan_of(solver)
@@ -186,13 +193,21 @@ def _solver(clock: Clock, seed: int) -> cp_model.CpSolver:
     return solver
 
 
-class _Watch(cp_model.CpSolverSolutionCallback):
-    """Stops the search when the caller cancels."""
+@contextmanager
+def _stopped_on_cancel(solver: cp_model.CpSolver, clock: Clock) -> Iterator[None]:
+    """Ask for a cancel while the library searches, whether or not it finds solutions."""
+    done = threading.Event()
 
-    def __init__(self, clock: Clock) -> None:
-        super().__init__()
-        self._clock = clock
+    def watch() -> None:
+        while not done.wait(_POLL_SECONDS):
+            if clock.was_cancelled:
+                # Again until it ends: a search that has not begun yet forgets the first call.
+                solver.stop_search()
 
-    def on_solution_callback(self) -> None:
-        if self._clock.was_cancelled:
-            self.stop_search()
+    thread = threading.Thread(target=watch, name="cancel", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()

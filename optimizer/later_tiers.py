@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from optimizer.limits import expand
+from optimizer.limits import UNLIMITED, expand
 from optimizer.market import Market
 from optimizer.plan import Plan, accept_requests
 from optimizer.policy import Policy
@@ -116,7 +116,8 @@ def equity_bound(market: Market) -> float:
     if not present.any():
         return 1.0
     # All money together buys at most so many of a district's cheapest needs.
-    money = int(limits.amount_rupiah[limits.usable].sum())
+    # Summed in Python: a thousand of the largest amounts exceed 64 bits.
+    money = min(sum(limits.amount_rupiah[limits.usable].tolist()), UNLIMITED)
     cheapest = cells.cost.min(axis=1, initial=np.iinfo(np.int64).max)
     by_cost = np.lexsort((cheapest, cells.district))
     for district in np.flatnonzero(present):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -10,12 +11,17 @@ import numpy.typing as npt
 import pytest
 
 from benchmarks.allocator.instances import SHAPES, make_instance
+from optimizer.cells import build_cells
+from optimizer.later_tiers import equity_bound
+from optimizer.limits import find_limits
+from optimizer.market import build_market
 from optimizer.policy import DEFAULT_POLICY, Policy
 from optimizer.problem import NONE, AllocationProblem, FundKind
 from optimizer.progress import Progress
 from optimizer.result import AllocationResult, Status
 from optimizer.rules import pair_accepted
 from optimizer.solve import solve
+from optimizer.tiers import worker_scores
 from optimizer.verify import VerificationError, find_violations, verify
 from tests.unit.optimizer.allocation_cases import plain_problem
 
@@ -125,6 +131,36 @@ def test_cancel_and_progress() -> None:
     assert not find_violations(problem, result.fund_of_worker, result.amount_rupiah)
     assert {"cells", "prices", "done"} <= {step.phase for step in seen}
     assert seen[-1].gap is not None and 0 <= seen[-1].gap <= 1
+
+
+def test_a_cancel_ends_a_search_that_finds_no_better_plan() -> None:
+    """The library is asked to stop from outside: it need not find a solution to notice."""
+    problem = make_instance(450, 12, 3, SHAPES["capped"])
+    searching = False
+
+    def note(step: Progress) -> None:
+        nonlocal searching
+        searching = searching or step.phase == "exact"
+
+    begin: list[float] = []
+
+    def cancelled() -> bool:
+        if searching and not begin:
+            begin.append(time.monotonic())
+        return bool(begin) and time.monotonic() > begin[0] + 1.0
+
+    result = run(problem, time_limit_seconds=300.0, on_progress=note, cancelled=cancelled)
+    if not begin:
+        pytest.fail("the case never came to the exact search")
+    assert result.status is Status.CANCELLED
+    assert time.monotonic() - begin[0] < 60.0
+
+
+def test_more_money_than_64_bits_hold_bounds_equity_at_everybody() -> None:
+    problem = plain_problem(50, 1_100, amount_rupiah=2**53)
+    cells = build_cells(problem, worker_scores(problem, DEFAULT_POLICY))
+    limits = find_limits(problem, cells)
+    assert equity_bound(build_market(problem, cells, limits, limits.usable)) == 1.0
 
 
 def test_the_same_seed_gives_the_same_plan() -> None:
