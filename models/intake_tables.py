@@ -30,7 +30,7 @@ class IntakePosition(Base):
 class IntakePause(Base):
     """The last pause of a topic's intake: what was found, and who let it go on. One row per topic.
 
-    ``partition`` is where the refusals came in: a trial is made with what waits there. ``example`` is
+    ``partition`` is where a batch was held back: a trial is made with what waits there. ``example`` is
     place and detail of one refusal, without personal data.
     """
 

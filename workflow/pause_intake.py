@@ -38,7 +38,10 @@ _LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:topic, 6))")
 
 @dataclass(frozen=True, slots=True)
 class PauseCause:
-    """What passed the limit: ``refused`` of ``events``, by reason; the worst in ``partition``."""
+    """What passed the limit: ``refused`` of ``events``, by reason.
+
+    ``partition`` is that of the batch that was held back, so there is always something to try there.
+    """
 
     topic: str
     partition: int
@@ -67,17 +70,15 @@ class IntakePausedError(Exception):
 
 @dataclass(slots=True)
 class _Part:
-    """The events of one transaction that count, and the refusals among them by reason and by partition."""
+    """The events of one transaction that count, and the refusals among them by reason."""
 
     events: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
-    partitions: Counter[int] = field(default_factory=Counter)
     example: str = ""
 
     def add(self, other: _Part) -> None:
         self.events += other.events
         self.reasons += other.reasons
-        self.partitions += other.partitions
         self.example = self.example or other.example
 
 
@@ -133,7 +134,7 @@ class IntakeGuard:
                 whole.add(each)
             if events >= self._events and self._is_too_much(whole):
                 window.clear()
-                raise IntakePausedError(topic, _describe(topic, whole))
+                raise IntakePausedError(topic, _describe(topic, place[0], whole))
 
     def _is_too_much(self, part: _Part) -> bool:
         return part.reasons.total() > self._share * part.events
@@ -246,15 +247,14 @@ def _count(
     return _Part(
         sum(counts(message) for message in received),
         Counter(refusal.reason for refusal in judged),
-        Counter(refusal.message.partition for refusal in judged),
         _place(judged[0]) if judged else "",
     )
 
 
-def _describe(topic: str, part: _Part) -> PauseCause:
+def _describe(topic: str, partition: int, part: _Part) -> PauseCause:
     return PauseCause(
         topic=topic,
-        partition=part.partitions.most_common(1)[0][0],
+        partition=partition,
         events=part.events,
         refused=part.reasons.total(),
         reasons=part.reasons,
