@@ -153,8 +153,8 @@ def is_granted(visitor: Visitor, permission: Permission) -> bool:
     return permission in GRANTS[visitor.role] and not (visitor.by_key and permission in PEOPLE_ONLY)
 
 
-def require(permission: Permission) -> Any:
-    """The dependency that lets through whoever has ``permission``::
+def require(permission: Permission, *others: Permission) -> Any:
+    """The dependency that lets through whoever has ``permission`` or one of ``others``::
 
     def show(visitor: Annotated[Visitor, require(Permission.READ_FUNDS)]) -> Response: ...
     """
@@ -163,7 +163,7 @@ def require(permission: Permission) -> Any:
         visitor = find_visitor(request)
         if visitor is None or visitor.missing is not None:
             raise NotSignedInError(visitor.missing if visitor else None)
-        if not is_granted(visitor, permission):
+        if not any(is_granted(visitor, each) for each in (permission, *others)):
             raise ForbiddenError
         request.app.state.portal.limits.check_account(request, visitor)
         return visitor

@@ -29,6 +29,7 @@ from portal.administration.health import router as house_health_router
 from portal.administration.keys import router as keys_router
 from portal.administration.policies import router as policies_router
 from portal.alerts import router as alerts_router
+from portal.api.problem import install_problems
 from portal.api.resources import router as api_router
 from portal.company.offers import router as offers_router
 from portal.company.overview import router as company_router
@@ -167,6 +168,7 @@ def create_portal(settings: PortalSettings) -> FastAPI:
     app.state.desk = Desk(settings.database_url)
     app.state.waiting = {}
     install_security(app)
+    install_problems(app)
     app.middleware("http")(_add_headers)
     app.include_router(overview_router, dependencies=[require_overview()])
     app.include_router(health_router)

@@ -1,0 +1,276 @@
+"""Reads of the API that row-level security confines: money, proposals, decisions, runs, coverage."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from sqlalchemy import text
+
+from portal.access import NotFoundError, Permission, require
+from portal.api import shapes
+from portal.api.change import IfNoneMatch, answer_tagged, etag_of
+from portal.api.collection import Asked, Page, read_asked, read_page
+from portal.unit import open_unit
+from workflow.review import Batch, read_batch
+from workflow.sign_in import Visitor
+
+router = APIRouter(prefix="/api/v1")
+
+Everybody = Annotated[Visitor, require(Permission.READ_OVERVIEW)]
+FundReader = Annotated[Visitor, require(Permission.READ_FUNDS, Permission.READ_OWN_FUNDS)]
+OfficeReader = Annotated[Visitor, require(Permission.READ_FUNDS)]
+ReviewReader = Annotated[Visitor, require(Permission.READ_REVIEW)]
+WaitingReader = Annotated[Visitor, require(Permission.READ_UNFUNDED)]
+AlertReader = Annotated[Visitor, require(Permission.READ_ALERTS)]
+OfferReader = Annotated[Visitor, require(Permission.OFFER_PLEDGE, Permission.READ_FUNDS)]
+Company = Annotated[Visitor, require(Permission.READ_OWN_FUNDS)]
+AskedPage = Annotated[Asked, Depends(read_asked)]
+FundCode = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+DistrictCode = Annotated[str, Path(pattern=r"^\d{2}\.\d{2}\.\d{2}$")]
+RegionCode = Annotated[str | None, Query(pattern=r"^\d{2}(\.\d{2}(\.\d{2}(\.\d{4})?)?)?$")]
+
+_FUND: Final = """
+    SELECT code, regency_code AS regency, kind, name, funder, window_from, window_to, pledged_rupiah,
+           reserved_rupiah, committed_rupiah, disbursed_rupiah, expired_rupiah,
+           pledged_rupiah - reserved_rupiah - committed_rupiah - disbursed_rupiah - expired_rupiah
+               AS available_rupiah
+    FROM fund
+"""
+_JOURNAL: Final = """
+    SELECT j.number, j.kind, j.amount_rupiah, j.cause, j.cause_id, j.recorded_at
+    FROM journal_entry j JOIN fund f ON f.id = j.fund_id WHERE f.code = :code
+"""
+_BATCHES: Final = """
+    SELECT f.code AS fund, n.district_code AS district, p.run_id, count(*) AS lines,
+           sum(p.amount_rupiah)::int8 AS amount_rupiah
+    FROM proposal p JOIN fund f ON f.id = p.fund_id JOIN coverage_need n ON n.id = p.need_id
+    WHERE p.state = 'proposed' GROUP BY 1, 2, 3
+"""
+_LINES: Final = """
+    SELECT p.id, p.need_id AS need, n.village_code AS village, n.programmes, p.months, p.amount_rupiah,
+           p.state, p.version
+    FROM proposal p JOIN fund f ON f.id = p.fund_id JOIN coverage_need n ON n.id = p.need_id
+    WHERE p.run_id = :run_id AND f.code = :fund AND n.district_code = :district AND p.state = 'proposed'
+"""
+_DECISIONS: Final = """
+    SELECT d.id, d.action, f.code AS fund, d.district_code AS district, d.run_id, d.lines, d.amount_rupiah,
+           d.needs_second, d.state, d.decided_at, d.closed_at
+    FROM decision d JOIN fund f ON f.id = d.fund_id
+"""
+_RUNS: Final = """
+    SELECT id, regency_code AS regency, generation, status, needs, proposed, changed, tiers, started_at,
+           finished_at FROM allocation_run
+"""
+_WAITING: Final = """
+    SELECT district_code AS district, coalesce(unfunded_reason, '') AS reason, count(*) AS needs
+    FROM coverage_need WHERE state = 'waiting' GROUP BY 1, 2
+"""
+_COVERAGE: Final = """
+    SELECT district_code AS district, count(*) AS needs,
+           count(*) FILTER (WHERE state IN ('proposed', 'approved', 'enrolled')) AS covered
+    FROM coverage_need WHERE state <> 'closed' GROUP BY 1
+"""
+_ENROLMENTS: Final = """
+    SELECT b.id, f.code AS fund, b.lines, b.total_rupiah, b.exported_at
+    FROM enrolment_batch b JOIN fund f ON f.id = b.fund_id
+"""
+_ENROLMENT_LINES: Final = """
+    SELECT number, reference, answer, paid_rupiah, paid_months FROM enrolment_line WHERE batch_id = :batch_id
+"""
+_ALERTS: Final = """
+    SELECT id, scope, kind, subject, severity, state, value, opened_at, resolved_at FROM alert
+"""
+_OFFERS: Final = """
+    SELECT id, regency_code AS regency, name, fund_code AS fund, amount_rupiah, window_from, window_to, state,
+           offered_at FROM pledge_offer
+"""
+_STATEMENTS: Final = """
+    SELECT number, code, period_from, period_to, content, signed_at FROM statement
+"""
+_REGIONS: Final = """
+    SELECT code, name, level, parent_code FROM region
+    WHERE CAST(:parent AS text) IS NULL AND level = 'province' OR parent_code = CAST(:parent AS text)
+"""
+
+
+@router.get("/regions", response_model=Page[shapes.Region])
+def list_regions(
+    request: Request, visitor: Everybody, asked: AskedPage, parent: RegionCode = None
+) -> dict[str, Any]:
+    """The provinces, or the regions that lie in ``parent``."""
+    return _page(request, visitor, _REGIONS, {"code": "text"}, asked, parent=parent)
+
+
+@router.get("/funds", response_model=Page[shapes.Fund])
+def list_funds(request: Request, visitor: FundReader, asked: AskedPage) -> dict[str, Any]:
+    """The regency's funds; a company's own."""
+    return _page(request, visitor, _FUND, {"code": "text"}, asked)
+
+
+@router.get("/funds/{code}", response_model=shapes.Fund)
+def show_fund(
+    request: Request, visitor: FundReader, code: FundCode, if_none_match: IfNoneMatch = None
+) -> Response:
+    """One fund."""
+    found = _one(request, visitor, _FUND + "WHERE code = :code", code=code)
+    return answer_tagged(found, etag_of(found), if_none_match)
+
+
+@router.get("/funds/{code}/journal", response_model=Page[shapes.Entry])
+def list_journal(request: Request, visitor: FundReader, code: FundCode, asked: AskedPage) -> dict[str, Any]:
+    """The fund's journal, oldest first."""
+    _one(request, visitor, _FUND + "WHERE code = :code", code=code)
+    return _page(request, visitor, _JOURNAL, {"number": "int8"}, asked, code=code)
+
+
+@router.get("/batches", response_model=Page[shapes.BatchSummary])
+def list_batches(request: Request, visitor: ReviewReader, asked: AskedPage) -> dict[str, Any]:
+    """What waits for a decision, by fund and district."""
+    keys = {"fund": "text", "district": "text", "run_id": "uuid"}
+    return _page(request, visitor, _BATCHES, keys, asked)
+
+
+@router.get("/batches/{run_id}/{fund}/{district}", response_model=shapes.BatchSummary)
+def show_batch(
+    request: Request,
+    visitor: ReviewReader,
+    run_id: uuid.UUID,
+    fund: FundCode,
+    district: DistrictCode,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """One batch; its ETag is what a decision about it names."""
+    summary, tag = find_batch(request, visitor, Batch(run_id, fund, district))
+    return answer_tagged(summary, tag, if_none_match)
+
+
+@router.get("/batches/{run_id}/{fund}/{district}/lines", response_model=Page[shapes.Line])
+def list_lines(
+    request: Request,
+    visitor: ReviewReader,
+    run_id: uuid.UUID,
+    fund: FundCode,
+    district: DistrictCode,
+    asked: AskedPage,
+) -> dict[str, Any]:
+    """The batch's lines that nobody has decided."""
+    find_batch(request, visitor, Batch(run_id, fund, district))
+    place: dict[str, Any] = {"run_id": run_id, "fund": fund, "district": district}
+    return _page(request, visitor, _LINES, {"id": "int8"}, asked, **place)
+
+
+@router.get("/decisions", response_model=Page[shapes.Decision])
+def list_decisions(request: Request, visitor: ReviewReader, asked: AskedPage) -> dict[str, Any]:
+    """Decisions, newest first."""
+    keys = {"decided_at": "timestamptz", "id": "uuid"}
+    return _page(request, visitor, _DECISIONS, keys, asked, descending=True)
+
+
+@router.get("/decisions/{decision_id}", response_model=shapes.Decision)
+def show_decision(
+    request: Request, visitor: ReviewReader, decision_id: uuid.UUID, if_none_match: IfNoneMatch = None
+) -> Response:
+    """One decision; its ETag is what a second signature names."""
+    found = find_decision(request, visitor, decision_id)
+    return answer_tagged(found, etag_of(found), if_none_match)
+
+
+@router.get("/runs", response_model=Page[shapes.Run])
+def list_runs(request: Request, visitor: ReviewReader, asked: AskedPage) -> dict[str, Any]:
+    """Matches, newest first, each with its proof."""
+    keys = {"started_at": "timestamptz", "id": "uuid"}
+    return _page(request, visitor, _RUNS, keys, asked, descending=True)
+
+
+@router.get("/unfunded", response_model=Page[shapes.WaitingGroup])
+def list_waiting(request: Request, visitor: WaitingReader, asked: AskedPage) -> dict[str, Any]:
+    """Who waits and why, by district and reason."""
+    return _page(request, visitor, _WAITING, {"district": "text", "reason": "text"}, asked)
+
+
+@router.get("/coverage", response_model=Page[shapes.Coverage])
+def list_coverage(request: Request, visitor: ReviewReader, asked: AskedPage) -> dict[str, Any]:
+    """Coverage by district."""
+    return _page(request, visitor, _COVERAGE, {"district": "text"}, asked)
+
+
+@router.get("/enrolment-batches", response_model=Page[shapes.EnrolmentBatch])
+def list_enrolments(request: Request, visitor: OfficeReader, asked: AskedPage) -> dict[str, Any]:
+    """Files that went to the social-security agency, newest first."""
+    keys = {"exported_at": "timestamptz", "id": "uuid"}
+    return _page(request, visitor, _ENROLMENTS, keys, asked, descending=True)
+
+
+@router.get("/enrolment-batches/{batch_id}/lines", response_model=Page[shapes.EnrolmentLine])
+def list_enrolment_lines(
+    request: Request, visitor: OfficeReader, batch_id: uuid.UUID, asked: AskedPage
+) -> dict[str, Any]:
+    """A file's lines by reference, and what the agency answered."""
+    _one(request, visitor, _ENROLMENTS + "WHERE b.id = :id", id=batch_id)
+    return _page(request, visitor, _ENROLMENT_LINES, {"number": "int4"}, asked, batch_id=batch_id)
+
+
+@router.get("/alerts", response_model=Page[shapes.Alert])
+def list_alerts(request: Request, visitor: AlertReader, asked: AskedPage) -> dict[str, Any]:
+    """Alerts, newest first."""
+    keys = {"opened_at": "timestamptz", "id": "uuid"}
+    return _page(request, visitor, _ALERTS, keys, asked, descending=True)
+
+
+@router.get("/offers", response_model=Page[shapes.Offer])
+def list_offers(request: Request, visitor: OfferReader, asked: AskedPage) -> dict[str, Any]:
+    """What companies offer to the regency; a company's own offers."""
+    keys = {"offered_at": "timestamptz", "id": "uuid"}
+    return _page(request, visitor, _OFFERS, keys, asked, descending=True)
+
+
+@router.get("/statements", response_model=Page[shapes.Statement])
+def list_statements(request: Request, visitor: Company, asked: AskedPage) -> dict[str, Any]:
+    """The company's signed statements, newest first."""
+    return _page(request, visitor, _STATEMENTS, {"number": "int8"}, asked, descending=True)
+
+
+def find_batch(request: Request, visitor: Visitor, batch: Batch) -> tuple[dict[str, Any], str]:
+    """A batch as the visitor sees it, and its ETag. Raises ``NotFoundError`` when no line is open."""
+    with open_unit(request.app.state.portal.engine, visitor) as connection:
+        view = read_batch(connection, batch)
+    if not view.lines:
+        raise NotFoundError
+    summary = {
+        "run_id": batch.run_id,
+        "fund": batch.fund_code,
+        "district": batch.district_code,
+        "lines": len(view.lines),
+        "amount_rupiah": view.amount_rupiah,
+    }
+    return summary, f'"{view.token.partition("@")[0]}"'
+
+
+def find_decision(request: Request, visitor: Visitor, decision_id: uuid.UUID) -> dict[str, Any]:
+    """A decision as the visitor sees it. Raises ``NotFoundError``."""
+    return _one(request, visitor, _DECISIONS + "WHERE d.id = :id", id=decision_id)
+
+
+def _page(
+    request: Request,
+    visitor: Visitor,
+    sql: str,
+    keys: dict[str, str],
+    asked: Asked,
+    *,
+    descending: bool = False,
+    **parameters: Any,
+) -> dict[str, Any]:
+    with open_unit(request.app.state.portal.engine, visitor) as connection:
+        rows, following = read_page(connection, sql, keys, asked, descending=descending, **parameters)
+    return {"items": [dict(row) for row in rows], "next": following}
+
+
+def _one(request: Request, visitor: Visitor, sql: str, **parameters: Any) -> dict[str, Any]:
+    with open_unit(request.app.state.portal.engine, visitor) as connection:
+        row = connection.execute(text(sql), parameters).mappings().one_or_none()
+    if row is None:
+        raise NotFoundError
+    return dict(row)

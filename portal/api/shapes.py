@@ -1,0 +1,274 @@
+"""Shapes of what the API answers. Amounts are whole rupiah, times ISO 8601 with a zone, ids pseudonymous."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from typing import Any
+
+from pydantic import BaseModel
+
+
+class Region(BaseModel):
+    """A province, regency, district or village."""
+
+    code: str
+    name: str
+    level: str
+    parent_code: str | None
+
+
+class Fund(BaseModel):
+    """A company's pledge (``csr``) or a regional budget line (``apbd``) and where its money is."""
+
+    code: str
+    regency: str
+    kind: str
+    name: str
+    funder: str | None
+    window_from: dt.date
+    window_to: dt.date
+    pledged_rupiah: int
+    reserved_rupiah: int
+    committed_rupiah: int
+    disbursed_rupiah: int
+    expired_rupiah: int
+    available_rupiah: int
+
+
+class Entry(BaseModel):
+    """An entry of a fund's journal; they are numbered without a gap."""
+
+    number: int
+    kind: str
+    amount_rupiah: int
+    cause: str
+    cause_id: uuid.UUID
+    recorded_at: dt.datetime
+
+
+class BatchSummary(BaseModel):
+    """What one run proposed from one fund in one district and nobody has decided."""
+
+    run_id: uuid.UUID
+    fund: str
+    district: str
+    lines: int
+    amount_rupiah: int
+
+
+class Line(BaseModel):
+    """A proposal for one need; the worker is named by the need's number alone."""
+
+    id: int
+    need: int
+    village: str
+    programmes: int
+    months: int
+    amount_rupiah: int
+    state: str
+    version: int
+
+
+class Decision(BaseModel):
+    """What was decided about lines of a batch."""
+
+    id: uuid.UUID
+    action: str
+    fund: str
+    district: str
+    run_id: uuid.UUID
+    lines: int
+    amount_rupiah: int
+    needs_second: bool
+    state: str
+    decided_at: dt.datetime
+    closed_at: dt.datetime | None
+
+
+class Run(BaseModel):
+    """A match; each tier with its value, proven bound and gap."""
+
+    id: uuid.UUID
+    regency: str
+    generation: int
+    status: str
+    needs: int
+    proposed: int
+    changed: int
+    tiers: list[Any] | None
+    started_at: dt.datetime
+    finished_at: dt.datetime | None
+
+
+class WaitingGroup(BaseModel):
+    """Needs that wait in a district for one reason; empty when no run has looked at them yet."""
+
+    district: str
+    reason: str
+    needs: int
+
+
+class Coverage(BaseModel):
+    """A district's known needs, and those for which a fund stands ready."""
+
+    district: str
+    needs: int
+    covered: int
+
+
+class EnrolmentBatch(BaseModel):
+    """A file that went to the social-security agency; the file itself is not given through the API."""
+
+    id: uuid.UUID
+    fund: str
+    lines: int
+    total_rupiah: int
+    exported_at: dt.datetime
+
+
+class EnrolmentLine(BaseModel):
+    """A line of such a file by its reference, and the agency's answer."""
+
+    number: int
+    reference: str
+    answer: str | None
+    paid_rupiah: int | None
+    paid_months: int | None
+
+
+class Alert(BaseModel):
+    """A crossing of an alert rule."""
+
+    id: uuid.UUID
+    scope: str
+    kind: str
+    subject: str
+    severity: str
+    state: str
+    value: int
+    opened_at: dt.datetime
+    resolved_at: dt.datetime | None
+
+
+class Offer(BaseModel):
+    """A pledge or top-up that a company offers."""
+
+    id: uuid.UUID
+    regency: str
+    name: str
+    fund: str | None
+    amount_rupiah: int
+    window_from: dt.date
+    window_to: dt.date
+    state: str
+    offered_at: dt.datetime
+
+
+class Record(BaseModel):
+    """Who did what when; ``hash`` seals it to the record before."""
+
+    number: int
+    actor: str
+    action: str
+    subject: str
+    detail: dict[str, Any]
+    recorded_at: dt.datetime
+    hash: str
+
+
+class DeadLetter(BaseModel):
+    """A refused event without its contents."""
+
+    id: int
+    topic: str
+    reason: str
+    detail: str
+    attempt: int
+    received_at: dt.datetime
+    replayed_at: dt.datetime | None
+
+
+class Key(BaseModel):
+    """An API key without its secret."""
+
+    id: uuid.UUID
+    name: str
+    role: str
+    scope: str | None
+    state: str
+    created_at: dt.datetime
+    expires_at: dt.datetime
+    used_at: dt.datetime | None
+
+
+class SavedPolicy(BaseModel):
+    """A policy's newest version; version 0 is the one that is shipped."""
+
+    name: str
+    version: int
+    policy: dict[str, Any]
+    saved_at: dt.datetime | None
+
+
+class Statement(BaseModel):
+    """A signed statement of what a company's pledges paid."""
+
+    number: int
+    code: str
+    period_from: dt.date
+    period_to: dt.date
+    content: dict[str, Any]
+    signed_at: dt.datetime
+
+
+class DecisionAnswer(BaseModel):
+    """What came of a decision: ``done``, or ``awaiting_second`` until another officer confirms."""
+
+    id: uuid.UUID
+    state: str
+    lines: int
+    amount_rupiah: int
+
+
+class RowProblem(BaseModel):
+    """What is wrong with a row, counted from 1."""
+
+    row: int
+    field: str
+    message: str
+
+
+class IntakeAnswer(BaseModel):
+    """How many events were taken in, and what is odd about rows that were taken in nevertheless."""
+
+    events: int
+    warnings: list[RowProblem]
+
+
+class ReplayAnswer(BaseModel):
+    """The dead letters that were sent again, and why others were not."""
+
+    replayed: list[int]
+    skipped: dict[str, str]
+
+
+class Health(BaseModel):
+    """The house at one moment."""
+
+    well: bool
+    workers_connected: bool
+    leaders: int
+    intake_waiting: int
+    intake_in_flight: int
+    dead_letters: int
+    halted: list[str]
+    paused: list[str]
+
+
+class ChosenPolicy(BaseModel):
+    """The policy that a regency's next runs follow."""
+
+    regency: str
+    name: str
+    version: int
