@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
@@ -29,7 +30,7 @@ def engine(database_url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
-def judge(guard: IntakeGuard, engine: Engine, good: int, bad: int, **changes: object) -> PauseCause | None:
+def judge(guard: IntakeGuard, engine: Engine, good: int, bad: int, **changes: Any) -> PauseCause | None:
     """Judge a batch; ``None`` when it may be committed."""
     received: Sequence[InboundMessage] = [message(**changes) for _ in range(good + bad)]
     refusals = [Refusal(each, "village_unknown", "village: unknown") for each in received[:bad]]
