@@ -71,6 +71,15 @@ def draw(
     return f"{head}{tag}{_DARK}{rest}".encode()
 
 
+def rupiah_axis(language: Language) -> alt.Axis:
+    """Amounts at an axis in the words of money: ``Rp 2,5 miliar``, not the ``2.5G`` of physics."""
+    words = "ribu juta miliar triliun" if language == "id" else "thousand million billion trillion"
+    label = "format(datum.value, '$,.3~s')"
+    for prefix, word in zip("kMGT", words.split(), strict=True):
+        label = f"replace({label}, '{prefix}', ' {word}')"
+    return alt.Axis(labelExpr=label)
+
+
 def plot_response(svg: bytes) -> Response:
     """The SVG as an image of its own, whose own style is the only thing it may use."""
     return Response(

@@ -16,7 +16,7 @@ from portal.access import Permission, require
 from portal.kept import Kept, kept_figures
 from portal.office.regency import regency_of
 from portal.page import page_language, render_page
-from portal.plot import COLOURS, draw, plot_response
+from portal.plot import COLOURS, draw, plot_response, rupiah_axis
 from portal.words import Language
 from workflow.read_today import MoneyLeft, Today, read_today
 from workflow.report import FundFigures
@@ -155,13 +155,15 @@ def _draw(lines: tuple[BurnDown, ...], language: Language) -> bytes:
     ]
     axes = {
         "x": alt.X("day:T", title=None),
-        "y": alt.Y("left:Q", title=None, axis=alt.Axis(format="$,.3~s")),
+        "y": alt.Y("left:Q", title=None, axis=rupiah_axis(language)),
         "color": alt.Color(
             "of:N",
             title=None,
             scale=alt.Scale(domain=[names[kind] for kind in ("", "csr", "apbd")], range=list(COLOURS[:3])),
         ),
     }
-    stands = alt.Chart(alt.Data(values=left)).mark_line(interpolate="step-after", point=True).encode(**axes)
-    goes = alt.Chart(alt.Data(values=even)).mark_line(strokeDash=[4, 4], opacity=0.7).encode(**axes)
-    return draw(alt.layer(stands, goes).properties(width=760, height=240), language)
+    stands = (
+        alt.Chart(alt.InlineData(values=left)).mark_line(interpolate="step-after", point=True).encode(**axes)
+    )
+    goes = alt.Chart(alt.InlineData(values=even)).mark_line(strokeDash=[4, 4], opacity=0.7).encode(**axes)
+    return draw(alt.LayerChart(layer=[stands, goes]).properties(width=760, height=240), language)
