@@ -2,6 +2,242 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+import ipaddress
+import uuid
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Request, Response
+from fastapi.responses import RedirectResponse
+from sqlalchemy import select
+
+from models.alert_tables import AlertChannel
+from portal.access import GRANTS, NotFoundError, Permission, require
+from portal.accounts.sign_in import now
+from portal.page import page_language, render_page
+from portal.unit import open_unit
+from workflow.alert_channels import add_service, add_webhook, send_again, switch_channel
+from workflow.alert_list import (
+    LONGEST_NOTE,
+    STATES,
+    acknowledge,
+    count_alerts,
+    list_alerts,
+    name_owners,
+    resolve,
+)
+from workflow.alert_rules import (
+    KINDS,
+    SEVERITIES,
+    RuleRefusedError,
+    RuleTerms,
+    Severity,
+    change_rule,
+    read_rules,
+)
+from workflow.alert_words import act, path_of, say
+from workflow.deliver_message import ServiceRefusedError
+from workflow.deliver_webhook import WebhookRefusedError
+from workflow.sign_in import Visitor
 
 router = APIRouter()
+
+Reader = Annotated[Visitor, require(Permission.READ_ALERTS)]
+Manager = Annotated[Visitor, require(Permission.MANAGE_ALERTS)]
+Note = Annotated[str, Form(max_length=LONGEST_NOTE)]
+Whole = Annotated[int, Form()]
+Optional = Annotated[str, Form(max_length=6)]
+
+
+@router.get("/alerts")
+def show_alerts(request: Request, visitor: Reader, state: str = "open") -> Response:
+    """What stands open, newest first; ``state`` shows the acknowledged or the resolved ones."""
+    state = state if state in STATES else "open"
+    portal = request.app.state.portal
+    with open_unit(portal.engine, visitor) as connection:
+        alerts, counts = list_alerts(connection, state), count_alerts(connection)
+    owners = name_owners(portal.engine, {alert.owner_id for alert in alerts if alert.owner_id})
+    language = page_language(request)
+    shown: list[dict[str, Any]] = []
+    for alert in alerts:
+        message = (alert.kind, alert.subject, alert.value, alert.facts)
+        shown.append(
+            {
+                "alert": alert,
+                "says": say(*message, language),
+                "action": act(*message, language),
+                "path": path_of(alert.kind, alert.subject, alert.facts),
+                "owner": owners.get(alert.owner_id),
+            }
+        )
+    may_manage = Permission.MANAGE_ALERTS in GRANTS[visitor.role]
+    return render_page(
+        request,
+        "alerts/list.html",
+        visitor=visitor,
+        shown=shown,
+        counts=counts,
+        state=state,
+        may_manage=may_manage,
+        longest=LONGEST_NOTE,
+    )
+
+
+@router.post("/alerts/{alert_id}/acknowledge")
+def post_acknowledge(request: Request, visitor: Manager, alert_id: uuid.UUID, note: Note = "") -> Response:
+    """Take an alert on."""
+    engine, scope = request.app.state.portal.engine, visitor.regency or ""
+    if not acknowledge(engine, alert_id, scope, visitor.account_id, visitor.email, note, now()):
+        raise NotFoundError
+    return RedirectResponse("/alerts", 303)
+
+
+@router.post("/alerts/{alert_id}/resolve")
+def post_resolve(request: Request, visitor: Manager, alert_id: uuid.UUID, note: Note = "") -> Response:
+    """Close an alert by hand."""
+    engine = request.app.state.portal.engine
+    if not resolve(engine, alert_id, visitor.regency or "", visitor.email, note, now()):
+        raise NotFoundError
+    return RedirectResponse("/alerts", 303)
+
+
+@router.get("/alerts/rules")
+def show_rules(request: Request, visitor: Manager) -> Response:
+    """The regency's rules."""
+    return _render_rules(request, visitor)
+
+
+@router.post("/alerts/rules/{name}")
+def post_rule(
+    request: Request,
+    visitor: Manager,
+    name: str,
+    fire: Whole,
+    clear: Whole,
+    severity: Annotated[Severity, Form()],
+    days: Optional = "",
+    escalate_after_hours: Optional = "",
+    enabled: Annotated[bool, Form()] = False,
+) -> Response:
+    """Save a rule, or say in words why not."""
+    engine, scope = request.app.state.portal.engine, visitor.regency or ""
+    try:
+        terms = RuleTerms(
+            "",
+            fire,
+            clear,
+            severity,
+            _number(days),
+            enabled,
+            _number(escalate_after_hours),
+        )
+        with engine.begin() as connection:
+            change_rule(connection, scope, name, terms, visitor.email, now())
+    except LookupError:
+        raise NotFoundError from None
+    except RuleRefusedError as error:
+        return _render_rules(request, visitor, 422, name, error)
+    return RedirectResponse("/alerts/rules", 303)
+
+
+@router.get("/alerts/channels")
+def show_channels(request: Request, visitor: Reader) -> Response:
+    """One's own channels."""
+    return _render_channels(request, visitor)
+
+
+@router.post("/alerts/channels")
+def post_channel(
+    request: Request, visitor: Reader, address: Annotated[str, Form(max_length=1000)]
+) -> Response:
+    """Add a webhook (https) or a messaging service; a wrong or internal address is refused in words."""
+    portal = request.app.state.portal
+    if portal.vault is None:
+        return _render_channels(request, visitor, 422, "no_key")
+    networks = [ipaddress.ip_network(network) for network in portal.settings.webhook_networks]
+    try:
+        if address.startswith(("https:", "http:")):
+            secret = add_webhook(portal.engine, portal.vault, visitor.account_id, address, networks)
+            return _render_channels(request, visitor, secret=secret)
+        add_service(portal.engine, portal.vault, visitor.account_id, address)
+    except WebhookRefusedError as error:
+        return _render_channels(request, visitor, 422, error.problem)
+    except ServiceRefusedError:
+        return _render_channels(request, visitor, 422, "service_unknown")
+    return RedirectResponse("/alerts/channels", 303)
+
+
+@router.post("/alerts/channels/{channel_id}/on")
+def post_on(request: Request, visitor: Reader, channel_id: uuid.UUID) -> Response:
+    """Switch one's own channel on."""
+    return _switch(request, visitor, channel_id, True)
+
+
+@router.post("/alerts/channels/{channel_id}/off")
+def post_off(request: Request, visitor: Reader, channel_id: uuid.UUID) -> Response:
+    """Switch one's own channel off; what waits for it stays."""
+    return _switch(request, visitor, channel_id, False)
+
+
+@router.post("/alerts/channels/{channel_id}/again")
+def post_again(request: Request, visitor: Reader, channel_id: uuid.UUID) -> Response:
+    """Send the dead deliveries of one's own channel again."""
+    answer = _switch(request, visitor, channel_id, True)
+    send_again(request.app.state.portal.engine, visitor.account_id, channel_id, now())
+    return answer
+
+
+def _switch(request: Request, visitor: Visitor, channel_id: uuid.UUID, enabled: bool) -> Response:
+    if not switch_channel(request.app.state.portal.engine, visitor.account_id, channel_id, enabled):
+        raise NotFoundError
+    return RedirectResponse("/alerts/channels", 303)
+
+
+def _render_rules(
+    request: Request,
+    visitor: Visitor,
+    status_code: int = 200,
+    name: str = "",
+    refused: RuleRefusedError | None = None,
+) -> Response:
+    with request.app.state.portal.engine.begin() as connection:
+        rules = read_rules(connection, visitor.regency or "")
+    return render_page(
+        request,
+        "alerts/rules.html",
+        visitor=visitor,
+        status_code=status_code,
+        rules=rules,
+        kinds=KINDS,
+        severities=SEVERITIES,
+        refused_name=name,
+        refused=refused,
+    )
+
+
+def _render_channels(
+    request: Request, visitor: Visitor, status_code: int = 200, problem: str = "", secret: str = ""
+) -> Response:
+    with request.app.state.portal.engine.connect() as connection:
+        channels = connection.execute(
+            select(AlertChannel.__table__)
+            .where(AlertChannel.account_id == visitor.account_id)
+            .order_by(AlertChannel.created_at)
+        ).all()
+    return render_page(
+        request,
+        "alerts/channels.html",
+        visitor=visitor,
+        status_code=status_code,
+        channels=channels,
+        problem=problem,
+        secret=secret,
+    )
+
+
+def _number(written: str) -> int | None:
+    """A whole number or nothing. Raises ``RuleRefusedError``."""
+    if not written.strip():
+        return None
+    if not written.strip().isdigit():
+        raise RuleRefusedError("not_a_number")
+    return int(written)

@@ -30,8 +30,12 @@ _RETRY_MILLISECONDS: Final = 1000
 _MARKS: Final = {
     "money": "SELECT max(id) FROM journal_entry",
     "decision": "SELECT max(number) FROM audit_record",
+    # Also moves when a claim lapses, which nobody writes down.
+    "claim": "SELECT count(*) || ' ' || coalesce(sum(extract(epoch FROM lapses_at)), 0) FROM batch_claim"
+    " WHERE lapses_at > now()",
     "run": "SELECT count(*) FILTER (WHERE finished_at IS NOT NULL) FROM allocation_run",
     "refused": "SELECT max(id) FROM dead_letter",
+    "alert": "SELECT max(changed_at) FROM alert",
 }
 
 
@@ -61,7 +65,7 @@ class ChangeWatch:
 
 @router.get("/live", response_class=EventSourceResponse)
 async def stream_changes(request: Request, visitor: OwnAccount) -> AsyncIterator[ServerSentEvent]:
-    """Server-sent events named ``money``, ``decision``, ``run``, ``refused`` as these things change."""
+    """Server-sent events named ``money``, ``decision``, ``claim``, ``run``, ``refused``, ``alert`` as these things change."""
     changes: ChangeWatch = request.app.state.portal.changes
     seen = await run_sync(changes.marks)
     yield ServerSentEvent(comment="listening", retry=_RETRY_MILLISECONDS)

@@ -60,8 +60,8 @@ def forecast_fund(history: FundHistory, seed: int = 0) -> Forecast:
     """Play the fund's futures until its window ends. The same history and seed give the same answer."""
     days = history.days_left
     if days <= 0:
-        left = history.available_rupiah
-        return Forecast(0.0, None, None, None, left, left, left, 0)
+        rest = history.available_rupiah
+        return Forecast(0.0, None, None, None, rest, rest, rest, 0)
     random = np.random.default_rng(seed)
     burn = _draw_arrivals(random, history.arrivals_rupiah, days) + _draw_renewals(random, history, days)
     spent = np.cumsum(burn, axis=1)
@@ -76,7 +76,7 @@ def forecast_fund(history: FundHistory, seed: int = 0) -> Forecast:
         return place if place < days else None
 
     left = np.maximum(history.available_rupiah - total, 0)
-    low, likely, high = np.quantile(left, (0.1, 0.5, 0.9)).astype(np.int64).tolist()
+    low, likely, high = (int(amount) for amount in np.quantile(left, (0.1, 0.5, 0.9)))
     missing = max(0, int(np.quantile(total, 0.5)) - history.available_rupiah)
     return Forecast(chance, day(0.1), day(0.5), day(0.9), low, likely, high, missing)
 

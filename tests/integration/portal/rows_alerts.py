@@ -1,12 +1,80 @@
-"""Rows of the access matrix: alerts."""
+"""Rows of the access matrix: alerts, their rules, one's own channels."""
 
 from __future__ import annotations
 
+import uuid
 from typing import Final
 
-from tests.integration.portal.rows import Maker, Row
+from sqlalchemy import Engine, insert, select
 
-ROWS: Final[dict[tuple[str, str], Row]] = {}
+from models.account_tables import Account
+from models.alert_tables import Alert, AlertChannel
+from tests.integration.portal.rows import Maker, Row, signed_in
+from tests.integration.portal.site import now
+from workflow.alert_rules import read_rules
 
-#: How to make the objects that the addresses name.
-MAKERS: Final[dict[str, Maker]] = {}
+
+def make_alert(engine: Engine, kind: str, visitor: str) -> str:
+    """An open alert of the officer's regency, or of the house when it is somebody else's."""
+    scope, alert_id = "house" if kind == "foreign" else "64.02", uuid.uuid4()
+    with engine.begin() as connection:
+        rule = read_rules(connection, scope)[0]
+        values = {"rule_id": rule.id, "scope": scope, "kind": rule.kind, "subject": str(alert_id)}
+        values |= {"period": "2026", "severity": "info", "value": 1, "fire": 1, "opened_at": now()}
+        facts = {"message_id": "Contoh.", "message_en": "Example."}
+        connection.execute(insert(Alert).values(id=alert_id, facts=facts, **values))
+    return str(alert_id)
+
+
+def make_channel(engine: Engine, kind: str, visitor: str) -> str:
+    """A service channel of the visitor, or of another account."""
+    channel_id = uuid.uuid4()
+    email = "asing@matriks.example" if kind == "foreign" else f"{visitor}@matriks.example"
+    with engine.begin() as connection:
+        account = connection.scalar(select(Account.id).where(Account.email == email))
+        account = account or connection.scalar(
+            select(Account.id).where(Account.email == "asing@matriks.example")
+        )
+        connection.execute(
+            insert(AlertChannel).values(
+                id=channel_id, account_id=account, kind="service", label="tgram", address_sealed=b"x"
+            )
+        )
+    return str(channel_id)
+
+
+def name_rule(_engine: Engine, kind: str, _visitor: str) -> str:
+    """A rule that is shipped."""
+    return "no_such_rule" if kind == "foreign" else "fund_lapse"
+
+
+_READERS: Final = ("officer", "auditor", "administrator")
+_RULE: Final = {"fire": "2000", "clear": "1000", "severity": "warning", "days": "90"}
+
+ROWS: Final[dict[tuple[str, str], Row]] = {
+    ("GET", "/alerts"): Row(signed_in(200, *_READERS)),
+    ("POST", "/alerts/{alert_id}/acknowledge"): Row(
+        signed_in(303, "officer"), objects="alert", scoped=frozenset({"officer"})
+    ),
+    ("POST", "/alerts/{alert_id}/resolve"): Row(
+        signed_in(303, "officer"), objects="alert", scoped=frozenset({"officer"})
+    ),
+    ("GET", "/alerts/rules"): Row(signed_in(200, "officer")),
+    ("POST", "/alerts/rules/{name}"): Row(
+        signed_in(303, "officer"), _RULE, objects="alert rule", scoped=frozenset({"officer"})
+    ),
+    ("GET", "/alerts/channels"): Row(signed_in(200, *_READERS)),
+    ("POST", "/alerts/channels"): Row(signed_in(422, *_READERS), {"address": "https://127.0.0.1/"}),
+    **{
+        ("POST", f"/alerts/channels/{{channel_id}}/{change}"): Row(
+            signed_in(303, *_READERS), objects="alert channel", scoped=frozenset(_READERS)
+        )
+        for change in ("on", "off", "again")
+    },
+}
+
+MAKERS: Final[dict[str, Maker]] = {
+    "alert": make_alert,
+    "alert channel": make_channel,
+    "alert rule": name_rule,
+}
