@@ -33,6 +33,7 @@ def read_translations(language: Language) -> NullTranslations:
     if language == "en":
         return NullTranslations()
     catalog = Catalog(locale=language)
+    catalog.mime_headers = [("Plural-Forms", "nplurals=1; plural=0;")]  # Babel says two
     for part in sorted(
         (resources.files("portal") / "locale" / language).iterdir(), key=lambda each: each.name
     ):

@@ -9,6 +9,7 @@ import models.account_tables
 import models.alert_tables
 import models.api_tables
 import models.company_tables
+import models.document_tables
 import models.intake_tables
 import models.review_tables
 import models.verification_tables  # noqa: F401 - registers its tables with the metadata

@@ -1,7 +1,172 @@
-"""Pledges and budget lines: balances, rules, journal, documents."""
+"""Pledges and budget lines: the list, and a fund's page with balances, rules, journal and lines."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Query, Request, Response
+from sqlalchemy import Connection, Row
+
+from models.programme import bundle_of_mask
+from portal.access import NotFoundError, Permission, require
+from portal.export import Cell, Column, Sheet, export
+from portal.listing import Listing, read_listing
+from portal.office.regency import regency_of
+from portal.page import render_page
+from portal.region_name import region_name
+from portal.unit import open_unit
+from workflow.read_fund import (
+    FundSheet,
+    check_chain,
+    read_fund,
+    read_funds,
+    read_journal,
+    read_lines,
+)
+from workflow.sign_in import Visitor
 
 router = APIRouter()
+Reader = Annotated[Visitor, require(Permission.READ_FUNDS)]
+
+_ENTRIES_PER_PAGE: Final = 25
+_SORTS: Final = ("name", "kind", "window_to", "pledged", "available", "reserved", "committed", "disbursed")
+_MONEY: Final = ("pledged", "available", "reserved", "committed", "disbursed")
+
+
+@router.get("/funds")
+def show_funds(request: Request, visitor: Reader) -> Response:
+    """The list; its state is in the address."""
+    listing, found = _list(request, visitor)
+    first = (listing.page - 1) * listing.size
+    return render_page(
+        request,
+        "office/funds.html",
+        visitor=visitor,
+        regency=regency_of(request, visitor),
+        listing=listing,
+        funds=[(fund, available_of(fund)) for fund in found[first : first + listing.size]],
+        total=len(found),
+        more=len(found) > first + listing.size,
+    )
+
+
+@router.get("/funds.{form}")
+def export_funds(request: Request, visitor: Reader, form: str) -> Response:
+    """The list as it is filtered, whole."""
+    _check_form(form)
+    listing, found = _list(request, visitor)
+    columns = [Column("Kode"), Column("Nama", width=36), Column("Jenis"), Column("Penyandang dana", width=30)]
+    columns += [Column("Berlaku dari", "date"), Column("Berlaku sampai", "date")]
+    columns += [
+        Column(name, "rupiah", 18) for name in ("Komitmen/pagu", "Tersedia", "Direservasi", "Terikat")
+    ]
+    columns.append(Column("Dibayarkan", "rupiah", 18))
+    rows = (
+        [fund.code, fund.name, fund.kind, fund.funder, fund.window_from, fund.window_to]
+        + [_amount(fund, name) for name in _MONEY]
+        for fund in found
+    )
+    notes = {"Kabupaten": regency_of(request, visitor)} | listing.filtered()
+    return export(Sheet("Dana", columns, rows, notes), form, "dana")
+
+
+@router.get("/funds/{code}")
+def show_fund(
+    request: Request, visitor: Reader, code: str, before: Annotated[int | None, Query(ge=1)] = None
+) -> Response:
+    """A fund's page; ``before`` pages the journal by number. ``sent`` is a change that is on its way."""
+    with open_unit(request.app.state.portal.engine, visitor) as connection:
+        fund = find_fund(request, visitor, connection, code)
+        entries = read_journal(connection, fund.row.id, before, _ENTRIES_PER_PAGE + 1)
+        lines = read_lines(connection, fund.row.id)
+    return render_page(
+        request,
+        "office/fund_sheet.html",
+        visitor=visitor,
+        fund=fund.row,
+        available_rupiah=fund.balances.available_rupiah,
+        regions=[region_name(each) for each in fund.row.regions],
+        programmes=bundle_of_mask(fund.row.programmes),
+        entries=entries[:_ENTRIES_PER_PAGE],
+        older=len(entries) > _ENTRIES_PER_PAGE,
+        newest=before is None,
+        lines=lines,
+        sent=request.query_params.get("sent", ""),
+    )
+
+
+@router.get("/funds/{code}/chain")
+def show_chain(request: Request, visitor: Reader, code: str) -> Response:
+    """Whether the fund's journal is as it was written, recomputed now."""
+    with open_unit(request.app.state.portal.engine, visitor) as connection:
+        fund = find_fund(request, visitor, connection, code)
+        chain = check_chain(connection, fund.row.id, fund.row.code)
+    return render_page(request, "office/fund_chain.html", visitor=visitor, chain=chain)
+
+
+@router.get("/funds/{code}/journal.{form}")
+def export_journal(request: Request, visitor: Reader, code: str, form: str) -> Response:
+    """The whole journal with its hashes, so that it can be checked elsewhere."""
+    _check_form(form)
+    with open_unit(request.app.state.portal.engine, visitor) as connection:
+        fund = find_fund(request, visitor, connection, code)
+        entries = read_journal(connection, fund.row.id, None, None)
+    columns = [Column("Nomor", "whole"), Column("Waktu", width=26), Column("Jenis")]
+    columns += [Column("Jumlah", "rupiah", 18), Column("Sebab"), Column("Nomor sebab", width=38)]
+    columns.append(Column("Hash", width=66))
+    notes = {"Dana": f"{fund.row.code} {fund.row.name}"}
+    return export(Sheet("Jurnal", columns, _journal_rows(entries), notes), form, "jurnal")
+
+
+def find_fund(request: Request, visitor: Visitor, connection: Connection, code: str) -> FundSheet:
+    """The fund, or ``NotFoundError``, whether it does not exist or is another regency's."""
+    fund = read_fund(connection, regency_of(request, visitor), code)
+    if fund is None:
+        raise NotFoundError
+    return fund
+
+
+def available_of(fund: Row[Any]) -> int:
+    """Rupiah that may still be reserved."""
+    promised = fund.reserved_rupiah + fund.committed_rupiah + fund.disbursed_rupiah + fund.expired_rupiah
+    return int(fund.pledged_rupiah - promised)
+
+
+def _amount(fund: Row[Any], name: str) -> int:
+    return available_of(fund) if name == "available" else int(getattr(fund, f"{name}_rupiah"))
+
+
+def _list(request: Request, visitor: Visitor) -> tuple[Listing, list[Row[Any]]]:
+    listing = read_listing(request, sorts=_SORTS, default="name", filters={"kind": ("csr", "apbd")})
+    with open_unit(request.app.state.portal.engine, visitor) as connection:
+        funds = read_funds(connection, regency_of(request, visitor))
+    wanted, kind = listing.search.casefold(), listing.filters["kind"]
+    found = [
+        fund
+        for fund in funds
+        if kind in ("", fund.kind) and wanted in f"{fund.code} {fund.name} {fund.funder or ''}".casefold()
+    ]
+
+    def place(fund: Row[Any]) -> Any:
+        return _amount(fund, listing.sort) if listing.sort in _MONEY else getattr(fund, listing.sort)
+
+    return listing, sorted(found, key=place, reverse=listing.descending)
+
+
+def _journal_rows(entries: Sequence[Row[Any]]) -> Iterable[Sequence[Cell]]:
+    for entry in entries:
+        yield [
+            entry.number,
+            entry.recorded_at,
+            entry.kind,
+            entry.amount_rupiah,
+            entry.cause,
+            str(entry.cause_id),
+            entry.hash.hex(),
+        ]
+
+
+def _check_form(form: str) -> None:
+    if form not in ("xlsx", "csv"):
+        raise NotFoundError

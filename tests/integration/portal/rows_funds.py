@@ -1,18 +1,42 @@
-"""Rows of the access matrix: funds."""
+"""Rows of the access matrix: today and funds."""
 
 from __future__ import annotations
 
+import uuid
 from typing import Final
 
-from tests.integration.portal.rows import Maker, Row, signed_in
+from sqlalchemy import Engine
+
+from tests.builders import apply_fund, pledge
+from tests.integration.portal.rows import FOREIGN, Maker, Row, signed_in
+from workflow.load_regions import load_regions
 
 _OFFICE: Final = ("officer", "auditor")
+_OFFICER: Final = frozenset({"officer"})
+
+
+def make_fund(engine: Engine, kind: str, visitor: str) -> str:
+    """A fund of the officer's regency, or of another one."""
+    load_regions(engine, ["64.03"])
+    code = f"dana-{uuid.uuid4()}"
+    apply_fund(engine, pledge(code, regency="64.03" if kind == FOREIGN else "64.02"))
+    return code
+
+
+def _fund(status: int, *roles: str, **form: str) -> Row:
+    return Row(signed_in(status, *roles), form, objects="fund", scoped=_OFFICER)
+
 
 ROWS: Final[dict[tuple[str, str], Row]] = {
     ("GET", "/today"): Row(signed_in(200, *_OFFICE)),
     ("GET", "/today/figures"): Row(signed_in(200, *_OFFICE)),
     ("GET", "/today/burn-down.svg"): Row(signed_in(200, *_OFFICE)),
+    ("GET", "/funds"): Row(signed_in(200, *_OFFICE)),
+    ("GET", "/funds.{form}"): Row(signed_in(404, *_OFFICE)),  # {form} itself is no form of export
+    ("GET", "/funds/{code}"): _fund(200, *_OFFICE),
+    ("GET", "/funds/{code}/chain"): _fund(200, *_OFFICE),
+    ("GET", "/funds/{code}/journal.{form}"): _fund(404, *_OFFICE),
 }
 
 #: How to make the objects that the addresses name.
-MAKERS: Final[dict[str, Maker]] = {}
+MAKERS: Final[dict[str, Maker]] = {"fund": make_fund}

@@ -1,0 +1,66 @@
+"""Funds: the list filters, sorts and exports; a fund's page shows its rules, journal and seals."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import Engine, text
+
+from tests.builders import apply_fund, budget, pledge
+from tests.integration.portal.site import Browser, add_person, sign_in_wholly, words
+
+
+@pytest.fixture(scope="module")
+def seeded(engine: Engine) -> Engine:
+    rules = {"regions": ["64.02.05"], "occupations": ["nelayan"], "programmes": ["JKK"], "age_to": 60}
+    apply_fund(engine, pledge("csr-1", 10_000_000, name="=HYPERLINK(1)", rules=rules))
+    apply_fund(engine, pledge("csr-1", 12_000_000, revision=2, name="=HYPERLINK(1)", rules=rules))
+    apply_fund(engine, budget("apbd-1", 5_000_000))
+    return engine
+
+
+@pytest.fixture(scope="module")
+def officer(seeded: Engine, url: str) -> Browser:
+    browser = Browser(url, "10.7.1.1")
+    account = add_person(seeded, "dana@kantor.example", "officer")
+    sign_in_wholly(browser, seeded, "dana@kantor.example", account)
+    return browser
+
+
+def test_the_list_filters_sorts_and_searches(officer: Browser) -> None:
+    page = officer.get("/funds?sort=-pledged&lang=id").text
+    assert page.index("csr-1") < page.index("apbd-1")
+    assert "apbd-1" not in officer.get("/funds?kind=csr").text
+    assert "csr-1" not in officer.get("/funds?q=Pos").text
+    assert "Tidak ada dana yang cocok" in officer.get("/funds?q=zzz").text
+
+
+def test_the_export_obeys_the_filter_and_quotes_formulas(officer: Browser) -> None:
+    table = officer.get("/funds.csv?kind=csr").text
+    assert "csr-1,'=HYPERLINK(1)" in table
+    assert "apbd-1" not in table
+    assert officer.get("/funds.xlsx").content.startswith(b"PK")
+
+
+def test_the_page_tells_the_rules_in_words(officer: Browser) -> None:
+    page = words(officer.get("/funds/csr-1?lang=id").text)
+    for rule in ("Pekerja di: Muara Badak", "Pekerjaan: nelayan", "Program: JKK", "Paling tua 60 tahun"):
+        assert rule in page
+    assert "Rp 12.000.000" in page
+
+
+def test_the_journal_is_paged_by_number(officer: Browser) -> None:
+    assert "Ditambah" in words(officer.get("/funds/csr-1?lang=id").text)
+    older = words(officer.get("/funds/csr-1?before=2&lang=id").text)
+    assert "Komitmen dibuat" in older
+    assert "Ditambah" not in older
+
+
+def test_a_broken_seal_is_named(officer: Browser, engine: Engine) -> None:
+    assert "utuh" in words(officer.get("/funds/csr-1/chain?lang=id").text)
+    change = text("UPDATE journal_entry SET amount_rupiah = amount_rupiah + :more WHERE number = 2")
+    for more, said in ((1, "Segel putus pada entri 2"), (-1, "utuh")):
+        with engine.begin() as connection:
+            connection.execute(text("ALTER TABLE journal_entry DISABLE TRIGGER journal_entry_append_only"))
+            connection.execute(change, {"more": more})
+            connection.execute(text("ALTER TABLE journal_entry ENABLE TRIGGER journal_entry_append_only"))
+        assert said in words(officer.get("/funds/csr-1/chain?lang=id").text)
