@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import uuid
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import RedirectResponse
@@ -34,6 +34,7 @@ from workflow.alert_rules import (
     change_rule,
     read_rules,
 )
+from workflow.alert_wishes import Wishes, WishRefusedError, parse_clock, read_wishes, save_wishes
 from workflow.alert_words import act, path_of, say
 from workflow.deliver_message import ServiceRefusedError
 from workflow.deliver_webhook import WebhookRefusedError
@@ -192,6 +193,26 @@ def _switch(request: Request, visitor: Visitor, channel_id: uuid.UUID, enabled: 
     return RedirectResponse("/alerts/channels", 303)
 
 
+@router.post("/alerts/wishes")
+def post_wishes(
+    request: Request,
+    visitor: Reader,
+    language: Annotated[Literal["id", "en"], Form()],
+    quiet_from: Optional = "",
+    quiet_to: Optional = "",
+    digest_at: Optional = "",
+    kinds: Annotated[list[str], Form()] = [],  # noqa: B006 - FastAPI copies it
+) -> Response:
+    """One's own language, quiet hours, digest and kinds of alert."""
+    try:
+        times = (parse_clock(quiet_from), parse_clock(quiet_to), parse_clock(digest_at))
+        wishes = Wishes(language, *times, frozenset(kinds))
+        save_wishes(request.app.state.portal.engine, visitor.account_id, wishes, KINDS)
+    except WishRefusedError as error:
+        return _render_channels(request, visitor, 422, error.problem)
+    return RedirectResponse("/alerts/channels", 303)
+
+
 def _render_rules(
     request: Request,
     visitor: Visitor,
@@ -229,6 +250,8 @@ def _render_channels(
         visitor=visitor,
         status_code=status_code,
         channels=channels,
+        wishes=read_wishes(request.app.state.portal.engine, visitor.account_id, visitor.role),
+        kinds=KINDS,
         problem=problem,
         secret=secret,
     )

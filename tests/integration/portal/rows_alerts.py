@@ -65,6 +65,9 @@ ROWS: Final[dict[tuple[str, str], Row]] = {
     ),
     ("GET", "/alerts/channels"): Row(signed_in(200, *_READERS)),
     ("POST", "/alerts/channels"): Row(signed_in(422, *_READERS), {"address": "https://127.0.0.1/"}),
+    ("POST", "/alerts/wishes"): Row(
+        signed_in(303, *_READERS), {"language": "en", "quiet_from": "21:00", "quiet_to": "06:00"}
+    ),
     **{
         ("POST", f"/alerts/channels/{{channel_id}}/{change}"): Row(
             signed_in(303, *_READERS), objects="alert channel", scoped=frozenset(_READERS)
