@@ -1,0 +1,306 @@
+"""Read company: what a company may know of its money and of the people it covers.
+
+People stand here as a pseudonym with district and occupation. Where fewer than ``SMALLEST_GROUP`` workers of
+the company share both, the occupation is withheld, then the district (:func:`hide_small_groups`); every
+list, count, plot and statement is made from what is left, so no two of them can be subtracted from each other
+to find a person. Whoever calls confines the connection to the visitor (``portal/unit.py``).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import (
+    ARRAY,
+    Connection,
+    Date,
+    Integer,
+    Select,
+    SmallInteger,
+    Text,
+    bindparam,
+    column,
+    select,
+    text,
+)
+
+from models.programme import Programme
+from models.vault import Vault
+
+#: A smaller group of one district and occupation is never shown as such.
+SMALLEST_GROUP: Final = 5
+#: How long before its end an unspent pledge is worth a message.
+ENDS_SOON: Final = dt.timedelta(days=90)
+
+Group = tuple[str, str]
+
+_OWN: Final = (
+    "SELECT * FROM fund WHERE kind = 'csr' AND lpad(regexp_replace(npwp, '\\D', '', 'g'), 16, '0') = :funder"
+)
+_LIVE: Final = "('proposed', 'confirming', 'approved', 'enrolled')"
+
+_FUNDS = text(
+    f"""
+    WITH own AS ({_OWN}), lines AS (
+        SELECT p.fund_id, count(DISTINCT n.worker_id) AS workers
+        FROM proposal p JOIN coverage_need n ON n.id = p.need_id
+        WHERE p.fund_id IN (SELECT id FROM own) AND p.state IN {_LIVE} GROUP BY 1
+    )
+    SELECT own.id, own.code, own.name, own.funder, own.regency_code, own.window_from, own.window_to,
+           own.pledged_rupiah, own.reserved_rupiah, own.committed_rupiah, own.disbursed_rupiah,
+           own.expired_rupiah, coalesce(lines.workers, 0) AS workers
+    FROM own LEFT JOIN lines ON lines.fund_id = own.id ORDER BY own.window_to DESC, own.code
+    """  # noqa: S608 - put together from constants
+)
+
+_GROUPS = text(
+    f"""
+    SELECT n.district_code, w.occupation, count(DISTINCT n.worker_id) AS workers
+    FROM ({_OWN}) f
+    JOIN proposal p ON p.fund_id = f.id AND p.state IN {_LIVE}
+    JOIN coverage_need n ON n.id = p.need_id JOIN worker w ON w.id = n.worker_id
+    GROUP BY 1, 2
+    """  # noqa: S608 - put together from constants
+)
+
+_WORKERS: Final = f"""
+    SELECT p.id, left(encode(sha256(convert_to(:salt || n.worker_id, 'UTF8')), 'hex'), 12) AS pseudonym,
+           g.shown_district AS district, g.shown_occupation AS occupation, n.programmes, p.months,
+           n.start_month, CASE p.state WHEN 'confirming' THEN 'proposed' ELSE p.state END AS state
+    FROM ({_OWN}) f
+    JOIN proposal p ON p.fund_id = f.id AND p.state IN {_LIVE}
+    JOIN coverage_need n ON n.id = p.need_id JOIN worker w ON w.id = n.worker_id
+    JOIN unnest(CAST(:districts AS text[]), CAST(:occupations AS text[]), CAST(:shown_districts AS text[]),
+                CAST(:shown_occupations AS text[]))
+           AS g(district, occupation, shown_district, shown_occupation)
+      ON g.district = n.district_code AND g.occupation = w.occupation
+    """  # noqa: S608 - put together from constants
+
+_MONTHS = text(
+    f"""
+    SELECT date_trunc('month', j.recorded_at AT TIME ZONE :timezone)::date AS month,
+           coalesce(sum(j.amount_rupiah) FILTER (WHERE j.kind = 'post'), 0)::int8 AS committed_rupiah,
+           coalesce(sum(j.amount_rupiah) FILTER (WHERE j.kind = 'disburse'), 0)::int8 AS disbursed_rupiah
+    FROM ({_OWN}) f JOIN journal_entry j ON j.fund_id = f.id AND j.kind IN ('post', 'disburse')
+    GROUP BY 1 ORDER BY 1
+    """  # noqa: S608 - put together from constants
+)
+
+_COVER = text(
+    f"""
+    SELECT n.district_code, n.worker_id, m.programme, p.state, count(*) AS months
+    FROM ({_OWN}) f JOIN proposal p ON p.fund_id = f.id AND p.state IN ('approved', 'enrolled')
+    JOIN funded_month m ON m.proposal_id = p.id JOIN coverage_need n ON n.id = p.need_id
+    WHERE (CAST(:first AS date) IS NULL OR m.month >= :first)
+      AND (CAST(:last AS date) IS NULL OR m.month <= :last)
+    GROUP BY 1, 2, 3, 4
+    """  # noqa: S608 - put together from constants
+)
+
+_MESSAGES = text(
+    f"""
+    SELECT j.recorded_at AS at, j.kind, f.name, j.amount_rupiah,
+           (SELECT count(*) FROM enrolment_line e JOIN proposal p ON p.id = e.proposal_id
+            WHERE j.kind = 'disburse' AND p.fund_id = f.id AND e.answered_by = j.cause_id
+              AND e.answer = 'accepted') AS workers
+    FROM ({_OWN}) f JOIN journal_entry j ON j.fund_id = f.id
+    WHERE j.kind IN ('pledge', 'top_up', 'reduce', 'disburse', 'expire')
+    UNION ALL
+    SELECT o.closed_at, 'offer_' || o.state, o.name, o.amount_rupiah, 0 FROM pledge_offer o
+    WHERE o.funder = :funder AND o.state IN ('confirmed', 'declined')
+    ORDER BY 1 DESC LIMIT :most
+    """  # noqa: S608 - put together from constants
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CompanyFund:
+    """One own pledge; ``workers`` counts people on its live lines."""
+
+    id: int
+    code: str
+    name: str
+    funder: str
+    regency_code: str
+    window_from: dt.date
+    window_to: dt.date
+    pledged_rupiah: int
+    reserved_rupiah: int
+    committed_rupiah: int
+    disbursed_rupiah: int
+    expired_rupiah: int
+    workers: int
+
+    @property
+    def left_rupiah(self) -> int:
+        """What no worker has been approved for yet."""
+        spent = self.committed_rupiah + self.disbursed_rupiah + self.expired_rupiah
+        return self.pledged_rupiah - spent
+
+    def ends_soon(self, today: dt.date) -> bool:
+        """Whether its last month is near and money is left."""
+        return self.left_rupiah > 0 and today <= self.window_to + dt.timedelta(31) <= today + ENDS_SOON
+
+
+@dataclass(frozen=True, slots=True)
+class MonthOfMoney:
+    """What was approved and what was paid in a calendar month."""
+
+    month: dt.date
+    committed_rupiah: int
+    disbursed_rupiah: int
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Something that changed for the company; ``workers`` only where people were enrolled."""
+
+    at: dt.datetime
+    kind: str
+    name: str
+    amount_rupiah: int
+    workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """People and months: ``months`` counts a worker's programme months that committed money pays."""
+
+    workers: int
+    enrolled: int
+    months: int
+
+
+@dataclass(frozen=True, slots=True)
+class Impact:
+    """What the money has done. A district with few workers stands under the empty code."""
+
+    total: Reach
+    programmes: Mapping[str, Reach]
+    districts: Mapping[str, Reach]
+
+
+def read_funds(connection: Connection, funder: str) -> list[CompanyFund]:
+    """The company's own pledges, the one that ends last first."""
+    return [CompanyFund(**row._mapping) for row in connection.execute(_FUNDS, {"funder": funder})]
+
+
+def counts_may_be_shown(funds: list[CompanyFund]) -> bool:
+    """Whether workers may be counted by pledge: one small count would follow from the others."""
+    return all(fund.workers == 0 or fund.workers >= SMALLEST_GROUP for fund in funds)
+
+
+def read_groups(connection: Connection, funder: str) -> dict[Group, int]:
+    """Workers by district and occupation as they are; only for :func:`hide_small_groups`."""
+    return {
+        (row.district_code, row.occupation): row.workers
+        for row in connection.execute(_GROUPS, {"funder": funder})
+    }
+
+
+def hide_small_groups(workers: Mapping[Group, int], smallest: int = SMALLEST_GROUP) -> dict[Group, Group]:
+    """Group -> as what it is shown: itself, its district's ``(district, "")`` or ``("", "")``.
+
+    Every shown group has at least ``smallest`` workers: what is merged takes the next smaller ones with it
+    until it is large enough, else the merged few would follow from the rest. Fewer in all: nothing is shown.
+    """
+    if sum(workers.values()) < smallest:
+        return {}
+    shown = {group: group for group in workers}
+    districts = Counter[str]()
+    for (district, _), number in workers.items():
+        districts[district] += number
+    elsewhere = _merge(districts, smallest)
+    for district in districts:
+        inside = {group: workers[group] for group in workers if group[0] == district}
+        if district in elsewhere:
+            shown |= dict.fromkeys(inside, ("", ""))
+        else:
+            shown |= dict.fromkeys(_merge(inside, smallest), (district, ""))
+    return shown
+
+
+def _merge(workers: Mapping[Any, int], smallest: int) -> set[Any]:
+    """The small ones, and as many of the next as make them ``smallest`` together."""
+    merged: set[Any] = set()
+    together = 0
+    for name, number in sorted(workers.items(), key=lambda item: (item[1], item[0])):
+        if number >= smallest and (together == 0 or together >= smallest):
+            break
+        merged.add(name)
+        together += number
+    return merged
+
+
+def select_workers(vault: Vault, funder: str, shown: Mapping[Group, Group]) -> tuple[Select[Any], Any]:
+    """The company's lines as it may see them, to be filtered, sorted and cut; and their columns.
+
+    The pseudonym is the same on every page of this company, and another one at every other company.
+    """
+    salt = vault.fingerprint(f"pseudonym for {funder}".encode()).hex()
+    lines = (
+        text(_WORKERS)
+        .bindparams(
+            bindparam("salt", salt, Text),
+            bindparam("funder", funder, Text),
+            bindparam("districts", [group[0] for group in shown], ARRAY(Text)),
+            bindparam("occupations", [group[1] for group in shown], ARRAY(Text)),
+            bindparam("shown_districts", [as_what[0] for as_what in shown.values()], ARRAY(Text)),
+            bindparam("shown_occupations", [as_what[1] for as_what in shown.values()], ARRAY(Text)),
+        )
+        .columns(
+            column("id", Integer),
+            column("pseudonym", Text),
+            column("district", Text),
+            column("occupation", Text),
+            column("programmes", SmallInteger),
+            column("months", SmallInteger),
+            column("start_month", Date),
+            column("state", Text),
+        )
+        .subquery("lines")
+    )
+    return select(lines), lines.c
+
+
+def read_months(connection: Connection, funder: str, timezone: str) -> list[MonthOfMoney]:
+    """Money approved and paid, month by month in the regency's own time."""
+    rows = connection.execute(_MONTHS, {"funder": funder, "timezone": timezone})
+    return [MonthOfMoney(**row._mapping) for row in rows]
+
+
+def read_impact(
+    connection: Connection, funder: str, first: dt.date | None = None, last: dt.date | None = None
+) -> Impact:
+    """Whom the committed money covers, in all or in the months from ``first`` to ``last``."""
+    rows = connection.execute(_COVER, {"funder": funder, "first": first, "last": last}).all()
+    by_programme: dict[str, list[Any]] = defaultdict(list)
+    by_district: dict[str, list[Any]] = defaultdict(list)
+    for row in rows:
+        by_programme[list(Programme)[int(row.programme).bit_length() - 1]].append(row)
+    people = {(row.district_code, row.worker_id) for row in rows}
+    shown = hide_small_groups(Counter((district, "") for district, _ in people))
+    for row in rows:
+        if (row.district_code, "") in shown:
+            by_district[shown[row.district_code, ""][0]].append(row)
+    return Impact(
+        _reach(rows),
+        {programme: _reach(by_programme[programme]) for programme in Programme if programme in by_programme},
+        {district: _reach(by_district[district]) for district in sorted(by_district)},
+    )
+
+
+def read_messages(connection: Connection, funder: str, most: int = 100) -> list[Message]:
+    """What changed for the company, the latest first."""
+    rows = connection.execute(_MESSAGES, {"funder": funder, "most": most})
+    return [Message(**row._mapping) for row in rows]
+
+
+def _reach(rows: Any) -> Reach:
+    workers = {row.worker_id for row in rows}
+    enrolled = {row.worker_id for row in rows if row.state == "enrolled"}
+    return Reach(len(workers), len(enrolled), sum(row.months for row in rows))
