@@ -478,8 +478,11 @@ class MoneyMachine(RuleBasedStateMachine):
     def export(self, code: str, crash: Any) -> None:
         unsent = self.model.unsent(code)
 
+        self.number += 1
+        now = NOW + dt.timedelta(seconds=self.number)  # the latest batch is known by its time
+
         def send() -> Any:
-            return export_enrolment(self.engine, VAULT, code, "siti", self.folder, NOW)
+            return export_enrolment(self.engine, VAULT, code, "siti", self.folder, now)
 
         if not unsent:
             with pytest.raises(NothingToEnrolError):
@@ -490,7 +493,7 @@ class MoneyMachine(RuleBasedStateMachine):
         except NothingToEnrolError:
             # It died after storing the batch: what is stored can be written at any time.
             assert crash == ("after", 1)
-            files = repeat_export(self.engine, VAULT, code, "siti", self.folder, NOW)
+            files = repeat_export(self.engine, VAULT, code, "siti", self.folder, now)
         assert files.lines == len(unsent)
         assert files.total_rupiah == sum(self.model.lines[number].amount for number in unsent)
         files.csv_path.unlink()

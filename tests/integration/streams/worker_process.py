@@ -23,7 +23,6 @@ import psutil
 
 from streams.failpoints import VARIABLE
 from streams.settings import StreamSettings
-from streams.worker import run_worker
 
 _SETTINGS = "GOTONG_TEST_WORKER"
 ROOT = Path(__file__).parents[3]
@@ -106,6 +105,9 @@ def await_true(
 
 
 def _main() -> int:
+    # Not above: the solver's process imports this file again, and needs nothing of a worker.
+    from streams.worker import run_worker
+
     values = json.loads(os.environ[_SETTINGS])
     values["master_key"] = base64.b64decode(values["master_key"])
     return run_worker(StreamSettings(**values))
