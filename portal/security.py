@@ -73,8 +73,8 @@ def is_own_change(request: Request) -> bool:
     """Whether a change was asked for by a page of this very site.
 
     Browsers say so in Sec-Fetch-Site; older ones send at least Origin. A request with neither, and
-    without a session, may come from a program that shows a key in Authorization, which no foreign page
-    can make a browser send.
+    without a session that would count, may come from a program that shows a key in Authorization, which
+    no foreign page can make a browser send.
     """
     site = request.headers.get("sec-fetch-site")
     if site is not None:
@@ -82,6 +82,8 @@ def is_own_change(request: Request) -> bool:
     origin = request.headers.get("origin")
     if origin is not None:
         return urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower() != ""
+    if read_api_key(request) is not None:
+        return True
     return "authorization" in request.headers and read_session_cookie(request) is None
 
 
