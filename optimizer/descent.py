@@ -18,20 +18,18 @@ from optimizer.progress import Clock
 from optimizer.result import Prices
 
 #: Workers in the coarse sample, at least so many per fund; problems up to twice its size skip it.
-_SAMPLE, _SAMPLE_PER_FUND = 8_000, 32
+_SAMPLE, _SAMPLE_PER_FUND = 32_000, 32
 
-#: Temperatures in units of the mean score / 50.
-_COARSE = (4.0, 1.5, 0.5)
-_FINE = (0.5, 0.2)
-_ALL = (4.0, 1.5, 0.5, 0.2)
-
-#: Up to this many workers rounding loses more than prices can: stop earlier.
-_SMALL_WORKERS = 20_000
-_SMALL = (4.0, 1.5, 0.5)
+#: Temperatures in units of the mean score / 50: on the sample, then on all workers; without a
+#: sample; and from the prices of an earlier run.
+_COARSE = (1.5, 0.5, 0.2)
+_FINE = (0.1, 0.03)
+_ALL = (1.5, 0.5, 0.2, 0.1, 0.03)
+_AGAIN = (0.5, 0.2, 0.1, 0.03)
 
 #: Evaluations per temperature, and how many temperatures above the cheapest an option may lie.
 _STEPS = 100
-_REACH = 30.0
+_REACH = 60.0
 
 
 class PriceSearch:
@@ -98,19 +96,21 @@ def find_prices(
 
     if not len(market.lane_pool) and not len(market.capped_fund):
         return search
-    start = search.prices
     warm = previous is not None and previous.fund.shape == search.prices.fund.shape
     if warm and previous is not None:
         search.offer(previous)
-        start = search.prices
         if stand:
             return search
+    else:
+        search.offer(_even_prices(market))
+        search.rescale()
+    start = search.prices
     workers = len(cells.score)
-    schedule: tuple[float, ...] = _SMALL if workers <= _SMALL_WORKERS else _ALL
+    schedule: tuple[float, ...] = _ALL
     sampled = max(_SAMPLE, _SAMPLE_PER_FUND * len(market.problem.funds))
     near = None
     if warm:
-        schedule, near = _FINE, start
+        schedule, near = _AGAIN, start
     elif workers > 2 * sampled:
         rng = np.random.default_rng(seed)
         sample = np.zeros(workers, dtype=np.bool_)
@@ -177,6 +177,13 @@ def _anneal(
 def _extrapolate(path: list[tuple[float, Float]], temperature: float) -> Float:
     (hot, first), (cold, second) = path[-2:]
     return np.maximum(0.0, second + (second - first) * (cold - temperature) / (hot - cold))
+
+
+def _even_prices(market: Market) -> Prices:
+    """One price for every fund's rupiah, nothing for heads; the right level is found by ``rescale``."""
+    nothing = zero_prices(market.problem)
+    level = float(market.cells.score.mean()) / float(market.cells.cost.mean())
+    return Prices(np.full_like(nothing.fund, level), nothing.head, nothing.district)
 
 
 def unify(market: Market, prices: Prices) -> Prices:

@@ -18,6 +18,9 @@ from optimizer.prices import Options
 from optimizer.problem import Bool, Int32, Int64
 from optimizer.result import Prices
 
+#: Lanes that keep a fund however many larger ones there are: else its money could stay unspent.
+_LEAST_LANES = 400
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Arcs:
@@ -40,7 +43,7 @@ def open_arcs(market: Market, options: Options, prices: Prices, most_per_lane: i
     """Spell out lanes: one arc per cell and fund among the options.
 
     A lane of more than ``most_per_lane`` funds keeps a random choice of them,
-    by money; lanes choose differently, so every fund stays within reach of many.
+    by money; every fund, however small, is kept by ``_LEAST_LANES`` lanes if it has as many.
     """
     row = np.repeat(options.cells, np.diff(options.start))
     # Each lane as the funds of its pools.
@@ -57,7 +60,10 @@ def open_arcs(market: Market, options: Options, prices: Prices, most_per_lane: i
         draw = np.random.default_rng(len(lane)).exponential(size=len(lane)) / weight
         shuffled = np.lexsort((draw, lane))
         rank = np.arange(len(lane)) - np.repeat(lane_fund_start[:-1], size)
-        kept = np.sort(shuffled[rank < most_per_lane])
+        by_fund = np.lexsort((draw, lane_fund))
+        kept = np.union1d(
+            shuffled[rank < most_per_lane], by_fund[_rank_in_runs(lane_fund[by_fund]) < _LEAST_LANES]
+        )
         lane_fund, lane = lane_fund[kept], lane[kept]
         lane_fund_start = np.searchsorted(lane, np.arange(len(size) + 1))
     is_lane = options.lane >= 0
@@ -188,6 +194,6 @@ def accept_requests(plan: Plan, arc: Int64, order: Float) -> Bool:
     return allowed
 
 
-def _rank_in_runs(values: Int32) -> Int64:
+def _rank_in_runs(values: Int32 | Int64) -> Int64:
     first = np.flatnonzero(np.diff(values, prepend=-2))
     return np.arange(len(values)) - np.repeat(first, np.diff(np.append(first, len(values))))

@@ -49,6 +49,10 @@ _MOST_PER_LANE = 32
 #: How much worse than the last full solve a warm plan's gap may be.
 _WARM_LOSS = 0.0005
 
+#: Arcs above which lanes keep a choice of their funds; the weights that rounding draws by are then
+#: at least this warm (in score units), or small funds would stay unasked.
+_MOST_ARCS, _THINNED = 2_000_000, 0.05
+
 #: Rounds of balancing weights before rounding.
 _BALANCE = 8
 
@@ -161,16 +165,18 @@ def _make_plan(market: Market, search: PriceSearch, clock: Clock, seed: int) -> 
     cells = market.cells
     unit = _score_unit(market)
     total = int((np.diff(cells.arc_start)[cells.group]).sum())
+    thinned = total > _MOST_ARCS
     if total <= 400_000:
         options = gather_options(market, np.arange(cells.count), None, np.inf)
     else:
         options = gather_options(market, np.arange(cells.count), search.soft, _margin(total) * unit)
-    arcs = open_arcs(market, options, search.prices, _MOST_PER_LANE if total > 2_000_000 else 1 << 30)
+    arcs = open_arcs(market, options, search.prices, _MOST_PER_LANE if thinned else 1 << 30)
     plan = Plan(cells, market.limits, market.room, arcs, market.limits.usable)
     if not len(arcs.fund):
         return plan
     soft = make_arcs(market, arcs.cell, arcs.fund, search.soft)
-    weight = soft_weights(soft.price, soft.cell, cells.count, 0.5 * search.temperature)
+    temperature = max(0.5 * search.temperature, _THINNED * unit if thinned else 0.0)
+    weight = soft_weights(soft.price, soft.cell, cells.count, temperature)
     weight = balance_weights(plan, search.asked, weight, rounds=_BALANCE)
     del soft, options
     rng = np.random.default_rng(seed)
