@@ -65,7 +65,7 @@ class ChangeWatch:
 
 @router.get("/live", response_class=EventSourceResponse)
 async def stream_changes(request: Request, visitor: OwnAccount) -> AsyncIterator[ServerSentEvent]:
-    """Server-sent events named ``money``, ``decision``, ``claim``, ``run``, ``refused``, ``alert`` as these things change."""
+    """Server-sent events named after the marks, as these things change."""
     changes: ChangeWatch = request.app.state.portal.changes
     seen = await run_sync(changes.marks)
     yield ServerSentEvent(comment="listening", retry=_RETRY_MILLISECONDS)

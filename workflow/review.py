@@ -79,6 +79,14 @@ _CLOSE_LINES = text(
     """
 ).bindparams(bindparam("lines", type_=ARRAY(BigInteger)))
 
+_NAME_LINES = text(
+    "INSERT INTO decision_line (decision_id, proposal_id) SELECT :decision_id, unnest(:lines)"
+).bindparams(bindparam("lines", type_=ARRAY(BigInteger)))
+
+_MOVE_LINES = text(
+    "UPDATE proposal SET state = :state, version = version + 1 WHERE id = ANY(:lines)"
+).bindparams(bindparam("lines", type_=ARRAY(BigInteger)))
+
 _OUTDATED = text(
     """
     SELECT p.id FROM proposal p JOIN coverage_need n ON n.id = p.need_id
@@ -259,8 +267,9 @@ def decide(engine: Engine, request: DecisionRequest, now: dt.datetime) -> Decisi
         view = read_batch(connection, request.batch, lock=True)
         if view.token.partition("@")[0] != request.token.partition("@")[0]:
             raise BatchChangedError(_changes_since(connection, request))
-        chosen = [line for line in view.lines if not request.lines or line[0] in set(request.lines)]
-        if not chosen or (request.lines and len(chosen) != len(set(request.lines))):
+        asked = set(request.lines)
+        chosen = [line for line in view.lines if not asked or line[0] in asked]
+        if not chosen or (asked and len(chosen) != len(asked)):
             raise ReviewRefusedError("lines_unknown", "not all of these lines stand in the batch")
         if outdated := connection.scalars(_OUTDATED, {"lines": [line[0] for line in chosen]}).all():
             raise BatchChangedError([(line, "need_changed") for line in outdated])
@@ -293,10 +302,7 @@ def decide(engine: Engine, request: DecisionRequest, now: dt.datetime) -> Decisi
             )
         )
         line_ids = [line[0] for line in chosen]
-        connection.execute(
-            insert(DecisionLine),
-            [{"decision_id": decision_id, "proposal_id": line_id} for line_id in line_ids],
-        )
+        connection.execute(_NAME_LINES, {"decision_id": decision_id, "lines": line_ids})
         if needs_second:
             _set_lines(connection, line_ids, "confirming")
         else:
@@ -502,9 +508,7 @@ def _announce(
 
 
 def _set_lines(connection: Connection, lines: Sequence[int], state: str) -> None:
-    connection.execute(
-        update(Proposal).where(Proposal.id.in_(list(lines))).values(state=state, version=Proposal.version + 1)
-    )
+    connection.execute(_MOVE_LINES, {"lines": list(lines), "state": state})
 
 
 def _lines_of(connection: Connection, decision_id: uuid.UUID) -> dict[int, str]:
