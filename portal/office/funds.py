@@ -9,9 +9,10 @@ from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy import Connection, Row
 
 from models.programme import bundle_of_mask
-from portal.access import NotFoundError, Permission, require
+from portal.access import GRANTS, NotFoundError, Permission, require
 from portal.export import Cell, Column, Sheet, export
 from portal.listing import Listing, read_listing
+from portal.office.funds_edit import router as edit_router
 from portal.office.regency import regency_of
 from portal.page import render_page
 from portal.region_name import region_name
@@ -27,6 +28,7 @@ from workflow.read_fund import (
 from workflow.sign_in import Visitor
 
 router = APIRouter()
+router.include_router(edit_router)
 Reader = Annotated[Visitor, require(Permission.READ_FUNDS)]
 
 _ENTRIES_PER_PAGE: Final = 25
@@ -92,6 +94,7 @@ def show_fund(
         older=len(entries) > _ENTRIES_PER_PAGE,
         newest=before is None,
         lines=lines,
+        may_change=Permission.CHANGE_FUNDS in GRANTS[visitor.role],
         sent=request.query_params.get("sent", ""),
     )
 

@@ -35,6 +35,9 @@ ROWS: Final[dict[tuple[str, str], Row]] = {
     ("GET", "/funds.{form}"): Row(signed_in(404, *_OFFICE)),  # {form} itself is no form of export
     ("GET", "/funds/{code}"): _fund(200, *_OFFICE),
     ("GET", "/funds/{code}/chain"): _fund(200, *_OFFICE),
+    ("GET", "/funds/{code}/edit"): _fund(200, "officer"),
+    ("POST", "/funds/{code}/edit"): _fund(422, "officer", revision="1"),
+    ("POST", "/funds/{code}/withdraw"): _fund(303, "officer", revision="1"),
     ("GET", "/funds/{code}/journal.{form}"): _fund(404, *_OFFICE),
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Engine, text
 
+from models.event import PledgeChanged
 from tests.builders import apply_fund, budget, pledge
 from tests.integration.portal.site import Browser, add_person, sign_in_wholly, words
 
@@ -64,3 +65,47 @@ def test_a_broken_seal_is_named(officer: Browser, engine: Engine) -> None:
             connection.execute(change, {"more": more})
             connection.execute(text("ALTER TABLE journal_entry ENABLE TRIGGER journal_entry_append_only"))
         assert said in words(officer.get("/funds/csr-1/chain?lang=id").text)
+
+
+def test_a_change_leaves_as_the_funds_next_event(officer: Browser, engine: Engine) -> None:
+    apply_fund(engine, pledge("csr-ubah", 1_000_000))
+    form = {"revision": "1", "amount_rupiah": "2.000.000", "occupations": "nelayan, petani"}
+    assert officer.post("/funds/csr-ubah/edit", form).status_code == 303
+    with engine.connect() as connection:
+        sent = connection.execute(
+            text("SELECT value, intake FROM outbox_message WHERE key = 'csr-ubah'")
+        ).one()
+        record = connection.scalar(text("SELECT actor FROM audit_record WHERE subject = 'csr-ubah'"))
+    change = PledgeChanged.model_validate_json(sent.value)
+    assert (change.revision, change.amount_rupiah, sent.intake) == (2, 2_000_000, True)
+    assert change.rules.occupations == ("nelayan", "petani")
+    assert record == "dana@kantor.example"
+    again = officer.post("/funds/csr-ubah/edit?lang=id", {"revision": "1", "amount_rupiah": "3000000"})
+    assert again.status_code == 422
+    assert "Perubahan lain" in words(again.text)
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ({"amount_rupiah": "seribu"}, "tidak terisi"),
+        ({"window_to": "2025-01"}, "mendahului"),
+        ({"regions": "64.02.99"}, "tidak ada dalam tabel wilayah"),
+        ({"amount_rupiah": "10"}, "sudah terikat"),
+        ({}, "Tidak ada yang berbeda"),
+    ],
+)
+def test_a_refusal_is_told_in_words_and_nothing_leaves(
+    officer: Browser, engine: Engine, form: dict[str, str], said: str
+) -> None:
+    apply_fund(engine, pledge("csr-tolak", 1_000_000))
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE fund SET committed_rupiah = 100 WHERE code = 'csr-tolak'"))
+    answer = officer.post("/funds/csr-tolak/edit?lang=id", {"revision": "1"} | form)
+    assert answer.status_code == 422
+    assert said in words(answer.text)
+    with engine.connect() as connection:
+        assert (
+            connection.scalar(text("SELECT count(*) FROM outbox_message WHERE key = 'csr-tolak' AND intake"))
+            == 0
+        )
