@@ -1,6 +1,7 @@
 """Read the review queue: its batches, their lines, what changed since, and the decisions about them.
 
-Everything is asked for by regency. Batches come from ``review_batch``, which triggers keep, so the queue costs the same at a thousand and at a million lines.
+Everything is asked for by regency. Batches come from ``review_batch``, which triggers keep, so the queue
+costs the same at a thousand and at a million lines.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Engine, text
 
@@ -20,7 +20,7 @@ def make_batch(engine: Engine, kind: str, visitor: str) -> str:
     regency = "64.03" if kind == FOREIGN else "64.02"
     name, run_id = uuid.uuid4().hex, uuid.uuid4()
     with engine.begin() as connection:
-        values = {"regency": regency, "run": run_id, "code": f"matrix-{name}", "now": NOW}
+        values: dict[str, Any] = {"regency": regency, "run": run_id, "code": f"matrix-{name}", "now": NOW}
         for statement in (
             "INSERT INTO region (code, name, level, parent_code) VALUES (:regency, 'Lain', 'regency', '64')"
             " ON CONFLICT DO NOTHING",
