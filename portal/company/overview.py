@@ -62,7 +62,7 @@ def plot_months(request: Request, visitor: CompanyReader) -> Response:
         for each in months
         for what, rupiah in ((approved, each.committed_rupiah), (paid, each.disbursed_rupiah))
     ]
-    chart = alt.Chart(alt.Data(values=values), width=720, height=220).mark_bar()
+    chart = alt.Chart(alt.InlineData(values=values), width=720, height=220).mark_bar()
     encoded = chart.encode(
         x=alt.X("month:O", timeUnit="yearmonth", title=None),
         xOffset="what:N",
