@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import uuid
+from typing import Any
 
 import httpx
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis.core.result import Ok
 from sqlalchemy import Engine
 
 from models.role import ROLES, Role
@@ -31,6 +33,7 @@ def attack(engine: Engine, url: str, role: Role, examples: int) -> None:
     schema = schemathesis.openapi.from_dict(describe_api())
     wrong: list[str] = []
     for result in schema.get_all_operations():
+        assert isinstance(result, Ok)
         operation = result.ok()
 
         @settings(
@@ -42,7 +45,7 @@ def attack(engine: Engine, url: str, role: Role, examples: int) -> None:
             suppress_health_check=list(HealthCheck),
         )
         @given(case=operation.as_strategy())
-        def ask(case: schemathesis.Case) -> None:
+        def ask(case: schemathesis.Case[Any]) -> None:
             headers = {"x-forwarded-proto": "https", "x-forwarded-for": "10.4.1.1"}
             answer = case.call(base_url=url, headers=headers | {"authorization": f"Bearer {key.token}"})
             method, path = case.method, case.path
