@@ -1,0 +1,67 @@
+"""Two officers approve a batch above the four-eyes threshold while events stream in; the books agree."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import psycopg
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.journey.house import House
+from tests.journey.test_portal_browser import CHROMIUM, address, browser
+
+__all__ = ["address", "browser"]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium"),
+]
+
+
+def sign_in(browser: Browser, url: str, email: str) -> Page:
+    page = browser.new_context().new_page()
+    page.goto(f"{url}/login?lang=en")
+    page.get_by_role("button", name=email).click()
+    page.get_by_role("button", name="Continue").click()  # the demo has filled the code in
+    expect(page.get_by_role("link", name="Review", exact=True)).to_be_visible(timeout=30_000)
+    return page
+
+
+def test_two_officers_approve_a_batch_while_events_stream_in(
+    browser: Browser, address: tuple[House, str], tmp_path: Path
+) -> None:
+    house, url = address
+    socket = next(house.folder.rglob(".s.PGSQL.*[0-9]"))
+    with psycopg.connect(host=str(socket.parent), user="gotong", dbname="gotong") as connection:
+        connection.execute("UPDATE fund SET four_eyes_above_rupiah = 0")
+    first = sign_in(browser, url, "petugas@demo.invalid")
+    first.goto(f"{url}/review")
+    first.get_by_role("button", name="Open:").first.click()
+    expect(first.get_by_text("Opened by you until")).to_be_visible()
+    row = {
+        "nik": "6402061708809002",
+        "village": "64.02.06.1001",
+        "occupation": "fisher",
+        "programmes": "JKK+JKM",
+        "months": 3,
+        "start_month": "2027-01",
+        "priority": 90,
+    }
+    file = tmp_path / "workers.jsonl"
+    file.write_text(json.dumps(row) + "\n")
+    house.run("events", "send", str(file))
+    first.on("dialog", lambda dialog: dialog.accept())
+    first.get_by_role("button", name="Approve all").click()
+    expect(first.get_by_text("Waits for a second officer")).to_be_visible(timeout=30_000)
+    first.get_by_role("link", name="The decision").click()
+    expect(first.get_by_text("another officer must confirm it")).to_be_visible()
+    decision = first.url
+    second = sign_in(browser, url, "petugas2@demo.invalid")
+    second.goto(decision)
+    second.get_by_role("button", name="Confirm as second officer").click()
+    expect(second.get_by_role("definition").filter(has_text="Done")).to_be_visible(timeout=30_000)
+    house.run("audit")
+    first.context.close()
+    second.context.close()
