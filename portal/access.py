@@ -105,6 +105,7 @@ PUBLIC_PATHS: Final = frozenset(
         "/logout",
         "/invitation/{token}",
         "/reset/{token}",
+        "/verify/{code}",
     }
 )
 

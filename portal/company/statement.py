@@ -1,7 +1,137 @@
-"""Proof for a company's own report: statement and certificate, as XLSX and PDF."""
+"""Proof for a company's own report: a signed statement as PDF, and the public page that checks it."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+import datetime as dt
+import io
+import uuid
+from importlib import resources
+from typing import Annotated
+
+import orjson
+import segno
+import typst
+from fastapi import APIRouter, Form, Request, Response
+from fastapi.responses import RedirectResponse
+
+from portal.access import NotFoundError
+from portal.accounts.sign_in import now, vault_of
+from portal.company.overview import CompanyReader, funder_of
+from portal.page import render_page
+from portal.region_name import region_name
+from portal.unit import open_unit
+from portal.words import Words
+from workflow.sign_in import Visitor
+from workflow.sign_statement import (
+    NothingToStateError,
+    SignedStatement,
+    find_by_code,
+    find_statement,
+    list_statements,
+    public_key,
+    sign_statement,
+    write_content,
+)
 
 router = APIRouter()
+
+Year = Annotated[int, Form(ge=2000, le=2100)]
+
+
+@router.get("/company/statements")
+def show_statements(request: Request, visitor: CompanyReader) -> Response:
+    """What was signed for the company, and the form for another year."""
+    return _render(request, visitor)
+
+
+@router.post("/company/statements")
+def post_statement(request: Request, visitor: CompanyReader, year: Year) -> Response:
+    """Sign a statement about a calendar year, as far as it has gone."""
+    portal = request.app.state.portal
+    timezone = portal.timezone(portal.settings.regencies[0])
+    first, last = dt.date(year, 1, 1), dt.date(year, 12, 31)
+    try:
+        with open_unit(portal.engine, visitor) as connection:
+            content = write_content(connection, funder_of(visitor), first, last, timezone)
+    except NothingToStateError:
+        return _render(request, visitor, 422, problem=True)
+    sign_statement(portal.engine, vault_of(request), content, visitor.email, now())
+    return RedirectResponse("/company/statements", 303)
+
+
+@router.get("/company/statements/{statement_id}")
+def download_statement(request: Request, visitor: CompanyReader, statement_id: uuid.UUID) -> Response:
+    """The statement as PDF, with a code that anybody can check."""
+    vault = vault_of(request)
+    with open_unit(request.app.state.portal.engine, visitor) as connection:
+        statement = find_statement(connection, vault, funder_of(visitor), statement_id)
+    if statement is None:
+        raise NotFoundError
+    address = f"{request.url.scheme}://{request.url.netloc}/verify/{statement.code}"
+    return Response(
+        _draw(statement, address, public_key(vault)),
+        media_type="application/pdf",
+        headers={"Content-Disposition": f'attachment; filename="pernyataan-{statement.id}.pdf"'},
+    )
+
+
+@router.get("/verify/{code}")
+def check_statement(request: Request, code: str) -> Response:
+    """What the statement says and whether this house signed it; for anybody who holds the paper."""
+    vault = vault_of(request)
+    statement = find_by_code(request.app.state.portal.engine, vault, code)
+    if statement is None:
+        raise NotFoundError
+    return render_page(request, "company/verify.html", statement=statement, public_key=public_key(vault))
+
+
+def _render(request: Request, visitor: Visitor, status_code: int = 200, *, problem: bool = False) -> Response:
+    with open_unit(request.app.state.portal.engine, visitor) as connection:
+        statements = list_statements(connection, vault_of(request), funder_of(visitor))
+    return render_page(
+        request,
+        "company/statements.html",
+        visitor=visitor,
+        status_code=status_code,
+        statements=statements,
+        year=now().year,
+        problem=problem,
+    )
+
+
+def _draw(statement: SignedStatement, address: str, key: str) -> bytes:
+    """The document in Indonesian. What it says goes in as data, so that no name can be taken for markup."""
+    words, content, picture = Words("id"), statement.content, io.BytesIO()
+    segno.make(address, error="m").save(picture, kind="svg", border=0)
+    rows = [
+        *((name, reach["workers"], reach["months"]) for name, reach in content["programmes"].items()),
+        *(
+            (region_name(code) if code else "Kecamatan lain", reach["workers"], reach["months"])
+            for code, reach in content["districts"].items()
+        ),
+    ]
+    data = {
+        "company": content["company"],
+        "npwp": content["npwp"],
+        "period": f"{content['period_from']} – {content['period_to']}",
+        "money": [
+            [label, words.rupiah(content[name])]
+            for label, name in (
+                ("Komitmen dalam periode", "pledged_rupiah"),
+                ("Disetujui", "committed_rupiah"),
+                ("Dibayarkan", "disbursed_rupiah"),
+                ("Sisa saat ditandatangani", "balance_rupiah"),
+            )
+        ],
+        "workers": words.whole(content["total"]["workers"]),
+        "rows": [[name, words.whole(workers), words.whole(months)] for name, workers, months in rows],
+        "digest": statement.digest,
+        "signature": statement.signature,
+        "key": key,
+        "address": address,
+        "signed_at": words.moment(statement.signed_at),
+    }
+    source = (resources.files("portal") / "templates/company/statement.typ").read_bytes()
+    inputs = {"data": orjson.dumps(data).decode(), "qr": picture.getvalue().decode()}
+    pdf: bytes = typst.compile(source, sys_inputs=inputs)
+    return pdf
