@@ -65,7 +65,15 @@ AMOUNTS = (0, 20_000, 50_400, 80_000, 120_000, 200_000, 500_000)
 #: What a repeated run empties; the audit trail's triggers stand aside for that alone.
 TABLES = (
     *("suspense_item", "funded_month", "enrolment_line", "enrolment_answer", "enrolment_batch"),
-    *("decision_line", "decision", "rejected_match", "batch_claim", "proposal", "journal_entry"),
+    *(
+        "decision_line",
+        "decision",
+        "rejected_match",
+        "batch_claim",
+        "review_batch",
+        "proposal",
+        "journal_entry",
+    ),
     *("audit_record", "allocation_run", "allocation_request", "allocation_signal", "coverage_need"),
     *("fund", "worker", "inbox_event", "outbox_message", "dead_letter"),
 )
