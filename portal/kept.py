@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
+from fastapi import FastAPI
 from sqlalchemy.exc import SQLAlchemyError
-from starlette.applications import Starlette
 
 T = TypeVar("T")
 
@@ -79,7 +79,7 @@ class KeptFigures(Generic[T]):
         return place
 
 
-def kept_figures(app: Starlette, name: str, read: Callable[[str], T]) -> KeptFigures[T]:
+def kept_figures(app: FastAPI, name: str, read: Callable[[str], T]) -> KeptFigures[T]:
     """The application's figures called ``name``; made by whoever asks for them first."""
     if not hasattr(app.state, name):
         setattr(app.state, name, KeptFigures(read))
