@@ -6,14 +6,14 @@ minute and the browser opens the next one, so that a disabled account stops list
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator
 from typing import Final
 
-import anyio
-from anyio.to_thread import run_sync
 from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -67,12 +67,12 @@ class ChangeWatch:
 async def stream_changes(request: Request, visitor: OwnAccount) -> AsyncIterator[ServerSentEvent]:
     """Server-sent events named after the marks, as these things change."""
     changes: ChangeWatch = request.app.state.portal.changes
-    seen = await run_sync(changes.marks)
+    seen = await run_in_threadpool(changes.marks)
     yield ServerSentEvent(comment="listening", retry=_RETRY_MILLISECONDS)
     until = time.monotonic() + _STREAM_SECONDS
     while time.monotonic() < until:
-        await anyio.sleep(_LOOK_SECONDS)
-        marks = await run_sync(changes.marks)
+        await asyncio.sleep(_LOOK_SECONDS)
+        marks = await run_in_threadpool(changes.marks)
         for name in marks:
             if marks[name] != seen.get(name):
                 yield ServerSentEvent(event=name, data="changed")

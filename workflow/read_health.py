@@ -8,7 +8,6 @@ from typing import Any
 
 from sqlalchemy import Engine, select, text
 from sqlalchemy.dialects.postgresql import distinct_on
-from sqlalchemy.dialects.postgresql import distinct_on
 
 from models.review_tables import AuditRecord
 from models.tables import AllocationRun, Regency
