@@ -41,8 +41,8 @@ def make_batch(engine: Engine, kind: str, visitor: str) -> str:
             ),
             values | {"need": need_id},
         )
-        statement = text("SELECT id FROM review_batch WHERE run_id = :run")
-        return str(connection.scalar(statement, {"run": run_id}))
+        of_run = text("SELECT id FROM review_batch WHERE run_id = :run")
+        return str(connection.scalar(of_run, {"run": run_id}))
 
 
 def make_decision(engine: Engine, kind: str, visitor: str) -> str:
