@@ -6,7 +6,7 @@ import datetime as dt
 import io
 import uuid
 from importlib import resources
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import orjson
 import segno
@@ -17,6 +17,7 @@ from fastapi.responses import RedirectResponse
 from portal.access import NotFoundError
 from portal.accounts.sign_in import now, vault_of
 from portal.company.overview import CompanyReader, funder_of
+from portal.export import Column, Sheet, export
 from portal.page import render_page
 from portal.region_name import region_name
 from portal.unit import open_unit
@@ -34,6 +35,13 @@ from workflow.sign_statement import (
 )
 
 router = APIRouter()
+
+_MONEY: Final = (
+    ("Komitmen dalam periode", "pledged_rupiah"),
+    ("Disetujui", "committed_rupiah"),
+    ("Dibayarkan", "disbursed_rupiah"),
+    ("Sisa saat ditandatangani", "balance_rupiah"),
+)
 
 Year = Annotated[int, Form(ge=2000, le=2100)]
 
@@ -62,17 +70,43 @@ def post_statement(request: Request, visitor: CompanyReader, year: Year) -> Resp
 @router.get("/company/statements/{statement_id}")
 def download_statement(request: Request, visitor: CompanyReader, statement_id: uuid.UUID) -> Response:
     """The statement as PDF, with a code that anybody can check."""
-    vault = vault_of(request)
-    with open_unit(request.app.state.portal.engine, visitor) as connection:
-        statement = find_statement(connection, vault, funder_of(visitor), statement_id)
-    if statement is None:
-        raise NotFoundError
-    address = f"{request.url.scheme}://{request.url.netloc}/verify/{statement.code}"
-    return Response(
-        _draw(statement, address, public_key(vault)),
-        media_type="application/pdf",
-        headers={"Content-Disposition": f'attachment; filename="pernyataan-{statement.id}.pdf"'},
-    )
+    statement = _find(request, visitor, statement_id)
+    pdf = _draw(request, statement, "statement.typ", write_figures(statement))
+    return _pdf(pdf, f"pernyataan-{statement.id}")
+
+
+@router.get("/company/statements/{statement_id}/certificate")
+def download_certificate(request: Request, visitor: CompanyReader, statement_id: uuid.UUID) -> Response:
+    """One page to frame, with the same code to check."""
+    statement = _find(request, visitor, statement_id)
+    figures = {"paid": Words("id").rupiah(statement.content["disbursed_rupiah"])}
+    return _pdf(_draw(request, statement, "certificate.typ", figures), f"sertifikat-{statement.id}")
+
+
+@router.get("/company/statements/{statement_id}/table")
+def download_table(request: Request, visitor: CompanyReader, statement_id: uuid.UUID) -> Response:
+    """The statement's figures as a workbook, whose second sheet says how to check them."""
+    statement = _find(request, visitor, statement_id)
+    content = statement.content
+    money = [(label, None, None, content[name]) for label, name in _MONEY]
+    reach = [
+        (name, each["workers"], each["months"], None)
+        for name, each in (*content["programmes"].items(), *_by_district(content))
+    ]
+    columns = [
+        Column("Keterangan", width=36),
+        Column("Pekerja", "whole"),
+        Column("Bulan program", "whole"),
+        Column("Rupiah", "rupiah", 20),
+    ]
+    notes = {
+        "Perusahaan": str(content["company"]),
+        "Periode": f"{content['period_from']} – {content['period_to']}",
+        "SHA-256": statement.digest,
+        "Periksa di": _address(request, statement),
+    }
+    sheet = Sheet("pernyataan", columns, [*money, *reach], notes)
+    return export(sheet, "xlsx", f"pernyataan-{statement.id}")
 
 
 @router.get("/verify/{code}")
@@ -99,39 +133,64 @@ def _render(request: Request, visitor: Visitor, status_code: int = 200, *, probl
     )
 
 
-def _draw(statement: SignedStatement, address: str, key: str) -> bytes:
+def _find(request: Request, visitor: Visitor, statement_id: uuid.UUID) -> SignedStatement:
+    with open_unit(request.app.state.portal.engine, visitor) as connection:
+        statement = find_statement(connection, vault_of(request), funder_of(visitor), statement_id)
+    if statement is None:
+        raise NotFoundError
+    return statement
+
+
+def _address(request: Request, statement: SignedStatement) -> str:
+    return f"{request.url.scheme}://{request.url.netloc}/verify/{statement.code}"
+
+
+def _by_district(content: dict[str, Any]) -> list[tuple[str, dict[str, int]]]:
+    """Districts by name; small ones were merged before signing and have no code."""
+    return [
+        (region_name(code) if code else "Kecamatan lain", reach)
+        for code, reach in content["districts"].items()
+    ]
+
+
+def write_figures(statement: SignedStatement) -> dict[str, Any]:
+    """The statement's tables as texts."""
+    words, content = Words("id"), statement.content
+    return {
+        "npwp": content["npwp"],
+        "money": [[label, words.rupiah(content[name])] for label, name in _MONEY],
+        "rows": [
+            [name, words.whole(reach["workers"]), words.whole(reach["months"])]
+            for name, reach in (*content["programmes"].items(), *_by_district(content))
+        ],
+    }
+
+
+def _draw(request: Request, statement: SignedStatement, template: str, figures: dict[str, Any]) -> bytes:
     """The document in Indonesian. What it says goes in as data, so that no name can be taken for markup."""
     words, content, picture = Words("id"), statement.content, io.BytesIO()
+    address = _address(request, statement)
     segno.make(address, error="m").save(picture, kind="svg", border=0)
-    rows = [
-        *((name, reach["workers"], reach["months"]) for name, reach in content["programmes"].items()),
-        *(
-            (region_name(code) if code else "Kecamatan lain", reach["workers"], reach["months"])
-            for code, reach in content["districts"].items()
-        ),
-    ]
-    data = {
+    data = figures | {
+        "number": str(statement.id),
         "company": content["company"],
-        "npwp": content["npwp"],
         "period": f"{content['period_from']} – {content['period_to']}",
-        "money": [
-            [label, words.rupiah(content[name])]
-            for label, name in (
-                ("Komitmen dalam periode", "pledged_rupiah"),
-                ("Disetujui", "committed_rupiah"),
-                ("Dibayarkan", "disbursed_rupiah"),
-                ("Sisa saat ditandatangani", "balance_rupiah"),
-            )
-        ],
         "workers": words.whole(content["total"]["workers"]),
-        "rows": [[name, words.whole(workers), words.whole(months)] for name, workers, months in rows],
         "digest": statement.digest,
         "signature": statement.signature,
-        "key": key,
+        "key": public_key(vault_of(request)),
         "address": address,
         "signed_at": words.moment(statement.signed_at),
     }
-    source = (resources.files("portal") / "templates/company/statement.typ").read_bytes()
+    source = (resources.files("portal") / "templates/company" / template).read_bytes()
     inputs = {"data": orjson.dumps(data).decode(), "qr": picture.getvalue().decode()}
     pdf: bytes = typst.compile(source, sys_inputs=inputs)
     return pdf
+
+
+def _pdf(pdf: bytes, name: str) -> Response:
+    return Response(
+        pdf,
+        media_type="application/pdf",
+        headers={"Content-Disposition": f'attachment; filename="{name}.pdf"'},
+    )
