@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Engine, Row, insert, select, text
 
 from models.company_tables import Statement
 from models.vault import Vault
-from workflow.read_company import Impact, Reach, read_funds, read_impact
+from workflow.read_company import SMALLEST_GROUP, Impact, Reach, read_funds, read_impact
 from workflow.record import record_action
 
 _MOVED = text(
@@ -156,7 +156,10 @@ def _check(vault: Vault, row: Row[Any]) -> SignedStatement:
 
 
 def _cover(impact: Impact) -> dict[str, Any]:
-    def say(reach: Reach) -> dict[str, int]:
+    def say(reach: Reach) -> dict[str, int | None]:
+        """Counts, or nothing where they would be about too few people to stay nameless."""
+        if 0 < reach.workers < SMALLEST_GROUP:
+            return {"workers": None, "enrolled": None, "months": None}
         return {"workers": reach.workers, "enrolled": reach.enrolled, "months": reach.months}
 
     return {

@@ -22,6 +22,7 @@ from portal.page import render_page
 from portal.region_name import region_name
 from portal.unit import open_unit
 from portal.words import Words
+from workflow.read_company import SMALLEST_GROUP
 from workflow.sign_in import Visitor
 from workflow.sign_statement import (
     NothingToStateError,
@@ -145,12 +146,17 @@ def _address(request: Request, statement: SignedStatement) -> str:
     return f"{request.url.scheme}://{request.url.netloc}/verify/{statement.code}"
 
 
-def _by_district(content: dict[str, Any]) -> list[tuple[str, dict[str, int]]]:
+def _by_district(content: dict[str, Any]) -> list[tuple[str, dict[str, int | None]]]:
     """Districts by name; small ones were merged before signing and have no code."""
     return [
         (region_name(code) if code else "Kecamatan lain", reach)
         for code, reach in content["districts"].items()
     ]
+
+
+def say_count(words: Words, count: int | None) -> str:
+    """A count; few people are never counted, so that none of them can be recognised."""
+    return f"kurang dari {SMALLEST_GROUP}" if count is None else words.whole(count)
 
 
 def write_figures(statement: SignedStatement) -> dict[str, Any]:
@@ -160,7 +166,7 @@ def write_figures(statement: SignedStatement) -> dict[str, Any]:
         "npwp": content["npwp"],
         "money": [[label, words.rupiah(content[name])] for label, name in _MONEY],
         "rows": [
-            [name, words.whole(reach["workers"]), words.whole(reach["months"])]
+            [name, say_count(words, reach["workers"]), say_count(words, reach["months"])]
             for name, reach in (*content["programmes"].items(), *_by_district(content))
         ],
     }
@@ -175,7 +181,7 @@ def _draw(request: Request, statement: SignedStatement, template: str, figures: 
         "number": str(statement.id),
         "company": content["company"],
         "period": f"{content['period_from']} – {content['period_to']}",
-        "workers": words.whole(content["total"]["workers"]),
+        "workers": say_count(words, content["total"]["workers"]),
         "digest": statement.digest,
         "signature": statement.signature,
         "key": public_key(vault_of(request)),
