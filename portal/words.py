@@ -24,6 +24,19 @@ _MILLION = 1_000_000
 _ZONES: Final = {"Asia/Jakarta": "WIB", "Asia/Makassar": "WITA", "Asia/Jayapura": "WIT"}
 
 
+#: Occupations are free words of whoever reports a worker; the usual English ones are said in Indonesian.
+_OCCUPATIONS: Final = {
+    "farmer": "petani",
+    "fisher": "nelayan",
+    "labourer": "buruh",
+    "driver": "pengemudi",
+    "trader": "pedagang",
+    "religious_worker": "pekerja keagamaan",
+    "village_worker": "perangkat desa",
+    "non_civil_servant": "pegawai non-ASN",
+}
+
+
 @cache
 def read_translations(language: Language) -> NullTranslations:
     """The catalogues of ``portal/locale``, one for each part of the portal; English stands in the templates.
@@ -96,6 +109,11 @@ class Words:
     def day(self, value: dt.date) -> str:
         """``23 Nov 2026``."""
         return str(format_date(value, "d MMM y", locale=self.language))
+
+    def occupation(self, code: str) -> str:
+        """``pekerja keagamaan`` for ``religious_worker``; an unknown word as it was reported."""
+        known = _OCCUPATIONS.get(code) if self.language == "id" else None
+        return known or code.replace("_", " ")
 
     def month(self, value: dt.date) -> str:
         """``November 2026``."""
