@@ -328,6 +328,15 @@ class _Submission:
         self._ready = []
 
 
+def _is_text(written: str) -> bool:
+    r"""Whether it can be written down: JSON may carry half a character (``\ud800``), UTF-8 cannot."""
+    try:
+        written.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\x00" not in written
+
+
 def _number_rows(
     rows: Iterable[Mapping[str, object]], first_row: int
 ) -> Iterator[tuple[int, Mapping[str, object]]]:
@@ -347,6 +356,9 @@ def _read_worker(
     problems: list[tuple[str, str]] = []
     if name is not None and len(name) > _LONGEST_NAME:
         problems.append(("name", f"longer than {_LONGEST_NAME} characters"))
+        name = None
+    elif name is not None and not _is_text(name):
+        problems.append(("name", "holds characters that no text has"))
         name = None
     try:
         check_nik(nik, context.regions)

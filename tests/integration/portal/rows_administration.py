@@ -9,7 +9,8 @@ from sqlalchemy import Engine
 
 from models.message import InboundMessage, Refusal
 from models.vault import Vault
-from tests.integration.portal.rows import Maker, Row, signed_in
+from tests.integration.portal.rows import OWN, Maker, Row, signed_in
+from tests.integration.portal.rows_review import make_batch
 from tests.integration.portal.site import MASTER_KEY, now
 from workflow.account import Scope
 from workflow.api_key import create_key
@@ -40,7 +41,7 @@ ROWS: Final[dict[tuple[str, str], Row]] = {
     ),
     ("GET", f"{_ADMINISTRATION}/health"): Row(signed_in(200, "administrator")),
     ("POST", f"{_ADMINISTRATION}/health/regencies/{{regency}}/resume"): Row(
-        signed_in(303, "administrator"), objects="regency"
+        signed_in(409, "administrator"), objects="regency at odds"
     ),
     ("POST", f"{_ADMINISTRATION}/health/intake/{{topic}}/resume"): Row(
         signed_in(404, "administrator"), objects="regency"
@@ -78,6 +79,12 @@ def _api_key(engine: Engine, kind: str, visitor: str) -> str:
     return str(key.id)
 
 
+def _regency_at_odds(engine: Engine, kind: str, visitor: str) -> str:
+    """A regency whose books do not agree: a line and its money, but no journal."""
+    make_batch(engine, OWN, visitor)
+    return "64.02"
+
+
 def _regency(engine: Engine, kind: str, visitor: str) -> str:
     return "64.02"
 
@@ -87,4 +94,5 @@ MAKERS: Final[dict[str, Maker]] = {
     "dead letter": _dead_letter,
     "api key": _api_key,
     "regency": _regency,
+    "regency at odds": _regency_at_odds,
 }

@@ -26,7 +26,7 @@ def make_batch(engine: Engine, kind: str, visitor: str) -> str:
             " ON CONFLICT DO NOTHING",
             "INSERT INTO regency (code, timezone) VALUES (:regency, 'Asia/Makassar') ON CONFLICT DO NOTHING",
             "INSERT INTO allocation_run (id, regency_code, generation, policy, status)"
-            " SELECT :run, :regency, 1 + coalesce(max(generation), 0), '{}', 'OPTIMAL' FROM allocation_run"
+            " SELECT :run, :regency, 1 + coalesce(max(generation), 0), '{}', 'ABANDONED' FROM allocation_run"
             " WHERE regency_code = :regency",
             "INSERT INTO fund (code, regency_code, kind, name, revision, window_from, window_to, regions,"
             " occupations, programmes, sexes, pledged_rupiah, reserved_rupiah) VALUES (:code, :regency,"

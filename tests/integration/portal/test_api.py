@@ -234,6 +234,30 @@ def test_a_badly_shaped_body_is_refused_without_repeating_it(engine: Engine, url
     assert NIK not in answer.text and NAME not in answer.text
 
 
+@pytest.mark.parametrize("key", [None, "sama"])
+@pytest.mark.parametrize(
+    "strange",
+    ["\\ud800", "\\u0000", "x" * 5000, '{"a": [[[]]]}', "1" + "0" * 40, "-1.5e300", "null", "true", "[]"],
+)
+@pytest.mark.parametrize("field", ["name", "village", "months", "priority", "start_month", "lain\\ud800"])
+def test_no_row_however_strange_breaks_intake(
+    engine: Engine, url: str, field: str, strange: str, key: str | None
+) -> None:
+    """Lone surrogates, whole numbers beyond 64 bits: what JSON may carry and little else can."""
+    value = strange if strange[0] in "{[-1tn" else f'"{strange}"'
+    rest = ", ".join(f'"{name}": "{text_}"' for name, text_ in row().items() if name != field)
+    caller = program(engine, url, "officer")
+    headers = {"authorization": f"Bearer {caller.key}", "content-type": "application/json"}
+    headers |= {} if key is None else {"idempotency-key": f"{field[:4]}{strange[:6]!r}"}
+    with httpx.Client(trust_env=False, timeout=30) as client:
+        answer = client.post(
+            f"{url}/api/v1/worker-events",
+            content=f'{{"rows": [{{{rest}, "{field}": {value}}}]}}',
+            headers=headers | {"x-forwarded-proto": "https"},
+        )
+    assert answer.status_code < 500, answer.text
+
+
 def test_an_officer_reads_no_other_regencys_records(engine: Engine, url: str) -> None:
     with engine.begin() as connection:
         record_action(connection, "orang@lain.example", "resume", "64.71", {}, now())

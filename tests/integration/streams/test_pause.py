@@ -103,6 +103,7 @@ def test_a_broken_producer_pauses_its_topic_and_not_one_event_is_lost(
     assert second.stop() == 0, second.raw_log()
 
 
+@pytest.mark.faults
 def test_our_own_fault_mended_intake_goes_on_by_itself(
     engine: Engine, pausing: StreamSettings, start_worker: StartWorker
 ) -> None:
