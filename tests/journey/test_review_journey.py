@@ -38,7 +38,7 @@ def test_two_officers_approve_a_batch_while_events_stream_in(
         connection.execute("UPDATE fund SET four_eyes_above_rupiah = 0")
     first = sign_in(browser, url, "petugas@demo.invalid")
     first.goto(f"{url}/review")
-    first.get_by_role("button", name="Open:").first.click()
+    first.get_by_role("button", name="Open the batch:").first.click()
     expect(first.get_by_text("Opened by you until")).to_be_visible()
     row = {
         "nik": "6402061708809002",
