@@ -166,7 +166,6 @@ def create_portal(settings: PortalSettings) -> FastAPI:
         ChangeWatch(engine),
     )
     app.state.desk = Desk(settings.database_url)
-    app.state.waiting = {}
     install_security(app)
     install_problems(app)
     app.middleware("http")(_add_headers)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-import threading
-import time
-from typing import Annotated, Final
+from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
 
 from portal.access import Permission, require
 from portal.export import Column, Sheet, export
+from portal.kept import kept_figures
 from portal.office.desk import DeskBusyError
 from portal.office.regency import regency_of
 from portal.page import page_language, render_page
@@ -22,9 +21,6 @@ from workflow.sign_in import Visitor
 router = APIRouter()
 Reader = Annotated[Visitor, require(Permission.READ_UNFUNDED)]
 
-_FRESH_SECONDS: Final = 10.0
-_kept_lock = threading.Lock()
-
 
 @router.get("/unfunded")
 def show_unfunded(request: Request, visitor: Reader) -> Response:
@@ -34,7 +30,7 @@ def show_unfunded(request: Request, visitor: Reader) -> Response:
         request,
         "office/unfunded.html",
         visitor=visitor,
-        waiting=_read(request, visitor, regency),
+        waiting=_read(request, regency),
         regency=regency,
     )
 
@@ -59,7 +55,7 @@ def export_unfunded(request: Request, visitor: Reader, form: str) -> Response:
     """Reasons by district, to take away."""
     regency = regency_of(request, visitor)
     language = page_language(request)
-    waiting = _read(request, visitor, regency)
+    waiting = _read(request, regency)
     rows = [
         (code, region_name(code), reason, needs)
         for code, reasons in sorted(waiting.by_district.items())
@@ -88,13 +84,12 @@ def export_unfunded(request: Request, visitor: Reader, form: str) -> Response:
     return export(sheet, "csv" if form == "csv" else "xlsx", "gotong-unfunded")
 
 
-def _read(request: Request, visitor: Visitor, regency: str) -> Waiting:
-    """Ten seconds old at most: at a million needs the count takes longer than a reader should wait."""
-    kept = request.app.state.waiting
-    with _kept_lock:
-        found: tuple[float, Waiting] | None = kept.get(regency)
-        if found is None or time.monotonic() - found[0] > _FRESH_SECONDS:
-            with open_unit(request.app.state.portal.engine, visitor) as connection:
-                found = (time.monotonic(), read_waiting(connection, regency))
-            kept[regency] = found
-    return found[1]
+def _read(request: Request, regency: str) -> Waiting:
+    """Kept for a while: at a million needs the count takes longer than a reader should wait."""
+    engine = request.app.state.portal.engine
+
+    def read(code: str) -> Waiting:
+        with engine.connect() as connection:
+            return read_waiting(connection, code)
+
+    return kept_figures(request.app, "waiting", read).of(regency).value
