@@ -6,6 +6,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
+from models.migrations.access import show_to_portal
+
 revision = "0004"
 down_revision = "0002"
 branch_labels = None
@@ -268,10 +270,4 @@ def upgrade() -> None:
     for table in ("region", "regency"):
         op.execute(f"GRANT SELECT ON {table} TO gotong_portal")
     for table, condition in POLICIES.items():
-        columns = f" ({COLUMNS[table]})" if table in COLUMNS else ""
-        op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
-        op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
-        # The house's own processes and commands connect as the role that migrates, or as a member of it.
-        op.execute(f"CREATE POLICY house ON {table} TO CURRENT_USER USING (true) WITH CHECK (true)")
-        op.execute(f"CREATE POLICY portal ON {table} FOR SELECT TO gotong_portal USING ({condition})")
-        op.execute(f"GRANT SELECT{columns} ON {table} TO gotong_portal")
+        show_to_portal(table, condition, COLUMNS.get(table, ""))

@@ -6,20 +6,13 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
+from models.migrations.access import grant_application, show_to_portal
+
 revision = "0007"
 down_revision = "0006"
 branch_labels = None
 depends_on = None
 
-# Without the role there is nothing to grant; whoever makes it later calls the function then.
-_GRANT = """
-DO $$
-BEGIN
-    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'gotong_app') THEN
-        PERFORM grant_application_role();
-    END IF;
-END $$
-"""
 
 _SCOPE = """
     CASE portal_context('role')
@@ -322,9 +315,5 @@ def upgrade() -> None:
         postgresql_where=sa.text("delivered_at IS NULL AND dead_at IS NULL"),
     )
     for table, condition in POLICIES.items():
-        op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
-        op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
-        op.execute(f"CREATE POLICY house ON {table} TO CURRENT_USER USING (true) WITH CHECK (true)")
-        op.execute(f"CREATE POLICY portal ON {table} FOR SELECT TO gotong_portal USING ({condition})")
-        op.execute(f"GRANT SELECT ON {table} TO gotong_portal")
-    op.execute(_GRANT)
+        show_to_portal(table, condition)
+    grant_application()

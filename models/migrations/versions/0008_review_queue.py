@@ -6,6 +6,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
+from models.migrations.access import grant_application, show_to_portal
+
 revision = "0008"
 down_revision = "0007"
 branch_labels = None
@@ -124,16 +126,6 @@ WHERE CASE portal_context('role')
 """
 _OFFICE = "portal_context('role') IN ('officer', 'auditor') AND fund_id IN (SELECT id FROM fund)"
 
-# Without the role there is nothing to grant; whoever makes it later calls the function then.
-_GRANT = """
-DO $$
-BEGIN
-    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'gotong_app') THEN
-        PERFORM grant_application_role();
-    END IF;
-END $$
-"""
-
 
 def upgrade() -> None:
     """Apply."""
@@ -203,9 +195,5 @@ def upgrade() -> None:
     op.execute("REVOKE ALL ON review_decision FROM PUBLIC")
     op.execute("GRANT SELECT ON review_decision TO gotong_portal")
     for table in ("review_batch", "batch_claim"):
-        op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
-        op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
-        op.execute(f"CREATE POLICY house ON {table} TO CURRENT_USER USING (true) WITH CHECK (true)")
-        op.execute(f"CREATE POLICY portal ON {table} FOR SELECT TO gotong_portal USING ({_OFFICE})")
-        op.execute(f"GRANT SELECT ON {table} TO gotong_portal")
-    op.execute(_GRANT)
+        show_to_portal(table, _OFFICE)
+    grant_application()

@@ -6,20 +6,13 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
+from models.migrations.access import grant_application, show_to_portal
+
 revision = "0009"
 down_revision = "0008"
 branch_labels = None
 depends_on = None
 
-# Without the role there is nothing to grant; whoever makes it later calls the function then.
-_GRANT = """
-DO $$
-BEGIN
-    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'gotong_app') THEN
-        PERFORM grant_application_role();
-    END IF;
-END $$
-"""
 
 _COMPANY = "portal_context('role') IN ('company_user', 'company_admin') AND funder = portal_context('funder')"
 
@@ -113,9 +106,5 @@ def upgrade() -> None:
     )
     op.create_index("ix_statement_funder", "statement", ["funder", "number"])
     for table, condition in _POLICIES.items():
-        op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
-        op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
-        op.execute(f"CREATE POLICY house ON {table} TO CURRENT_USER USING (true) WITH CHECK (true)")
-        op.execute(f"CREATE POLICY portal ON {table} FOR SELECT TO gotong_portal USING ({condition})")
-        op.execute(f"GRANT SELECT ON {table} TO gotong_portal")
-    op.execute(_GRANT)
+        show_to_portal(table, condition)
+    grant_application()

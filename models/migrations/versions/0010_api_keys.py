@@ -6,20 +6,12 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
+from models.migrations.access import grant_application
+
 revision = "0010"
 down_revision = "0009"
 branch_labels = None
 depends_on = None
-
-# Without the role there is nothing to grant; whoever makes it later calls the function then.
-_GRANT = """
-DO $$
-BEGIN
-    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'gotong_app') THEN
-        PERFORM grant_application_role();
-    END IF;
-END $$
-"""
 
 
 def upgrade() -> None:
@@ -116,4 +108,4 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("regency_code", name=op.f("pk_policy_in_force")),
     )
-    op.execute(_GRANT)
+    grant_application()

@@ -6,20 +6,12 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
+from models.migrations.access import grant_application, show_to_portal
+
 revision = "0011"
 down_revision = "0010"
 branch_labels = None
 depends_on = None
-
-# Without the role there is nothing to grant; whoever makes it later calls the function then.
-_GRANT = """
-DO $$
-BEGIN
-    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'gotong_app') THEN
-        PERFORM grant_application_role();
-    END IF;
-END $$
-"""
 
 
 def upgrade() -> None:
@@ -48,16 +40,11 @@ def upgrade() -> None:
         postgresql_where=sa.text("undone_at IS NULL"),
     )
     op.create_index("ix_need_verification_verifier", "need_verification", ["verifier", "verified_at"])
-    op.execute("ALTER TABLE need_verification ENABLE ROW LEVEL SECURITY")
-    op.execute("ALTER TABLE need_verification FORCE ROW LEVEL SECURITY")
-    op.execute("CREATE POLICY house ON need_verification TO CURRENT_USER USING (true) WITH CHECK (true)")
     # Whoever may see a need sees whether its village has confirmed it; a company learns nothing of it.
-    op.execute(
-        "CREATE POLICY portal ON need_verification FOR SELECT TO gotong_portal"
-        " USING (portal_context('role') IN ('officer', 'auditor', 'verifier')"
-        " AND EXISTS (SELECT 1 FROM coverage_need n WHERE n.id = need_id))"
+    show_to_portal(
+        "need_verification",
+        "portal_context('role') IN ('officer', 'auditor', 'verifier')"
+        " AND EXISTS (SELECT 1 FROM coverage_need n WHERE n.id = need_id)",
+        "id, need_id, outcome, verified_at, undone_at",
     )
-    op.execute(
-        "GRANT SELECT (id, need_id, outcome, verified_at, undone_at) ON need_verification TO gotong_portal"
-    )
-    op.execute(_GRANT)
+    grant_application()
