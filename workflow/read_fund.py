@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +13,6 @@ from models.tables import Fund, JournalEntry
 
 _LINES = text(
     "SELECT state, count(*) AS lines FROM proposal WHERE fund_id = :fund_id GROUP BY state ORDER BY state"
-)
-_DOCUMENTS = text(
-    "SELECT id, name, kind, sha256, octet_length(content) AS size_bytes, added_by, added_at"
-    " FROM fund_document WHERE fund_id = :fund_id ORDER BY added_at DESC"
 )
 
 
@@ -100,16 +95,3 @@ def check_chain(connection: Connection, fund_id: int, code: str) -> ChainState:
             return ChainState(number, number, previous)
         previous = entry.hash
     return ChainState(number, None, previous)
-
-
-def read_documents(connection: Connection, fund_id: int) -> Sequence[Row[Any]]:
-    """The fund's documents without their content, the newest first."""
-    return connection.execute(_DOCUMENTS, {"fund_id": fund_id}).all()
-
-
-def read_document(connection: Connection, fund_id: int, document_id: uuid.UUID) -> Row[Any] | None:
-    """One document with its content, or ``None``."""
-    return connection.execute(
-        text("SELECT name, kind, content FROM fund_document WHERE id = :id AND fund_id = :fund_id"),
-        {"id": document_id, "fund_id": fund_id},
-    ).one_or_none()
