@@ -28,6 +28,10 @@ from workflow.solver import Solver
 
 #: Fetches (of at most 1 MiB per partition) that may wait before a partition is held back.
 _QUEUED_FETCHES = 8
+#: A broker answers a waiting fetch as soon as a message comes. The embedded one answers only when the time
+#: is over, so that a fetch which found nothing would keep what comes next waiting: it is given less.
+_FETCH_WAIT_MS = 1_500
+_EMBEDDED_FETCH_WAIT_MS = 50
 #: Few messages, each of weight: no need for two transactions at once.
 _ONE_LANE = {
     topics.PLEDGE_CHANGED,
@@ -99,6 +103,7 @@ def create_app(
         stream_recovery_delay=0.0,
     )
     app.transport = BulkTransport(app.conf.broker_consumer, app)
+    app.transport.fetch_wait_ms = _EMBEDDED_FETCH_WAIT_MS if settings.forgetful_broker else _FETCH_WAIT_MS
     app.transport.read_positions = partial(read_positions, engine, log_id)
     for topic, step in steps.items():
         _add_agent(app, engine, topic, step, settings=settings, log_id=log_id, stopping=stopping)

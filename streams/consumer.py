@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any, Final, cast
 
 from aiokafka.errors import ConsumerStoppedError, IllegalStateError
-from faust.transport.drivers.aiokafka import Consumer, Transport
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types import TP
 
 _POLL_SECONDS: Final = 1.0
@@ -52,6 +52,15 @@ def measure_bytes(records: Iterable[Any]) -> int:
     return sum(max(record.serialized_value_size, 0) for record in records)
 
 
+class _ConsumerThread(AIOKafkaConsumerThread):
+    """Faust's consumer thread, except that how long a fetch may wait is a setting and not 1.5 s."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = transport.fetch_wait_ms
+        return consumer
+
+
 class BulkConsumer(Consumer):
     """Faust's consumer with a drain loop that puts ``FetchedRecords`` into the agents' queues.
 
@@ -66,6 +75,9 @@ class BulkConsumer(Consumer):
         self._callbacks: dict[TP, tuple[Callable[[], None], Callable[[], None]]] = {}
         #: Per agent: waits until it is between two batches.
         self.in_flight: dict[str, Callable[[], Awaitable[None]]] = {}
+
+    def _new_consumer_thread(self) -> _ConsumerThread:
+        return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     def mark_done(self, fetched: FetchedRecords) -> bool:
         """Let the position after ``fetched`` be committed; ``False`` if a rebalance came in between."""
@@ -191,3 +203,5 @@ class BulkTransport(Transport):
     Consumer = BulkConsumer
     #: Topic and partition -> the offset before which the database has every outcome.
     read_positions: Callable[[], Mapping[tuple[str, int], int]]
+    #: How long the broker may hold back the answer to a fetch that finds nothing.
+    fetch_wait_ms: int

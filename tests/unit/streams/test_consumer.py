@@ -42,6 +42,14 @@ def test_faust_still_drains_and_commits_through_the_overridden_methods() -> None
     assert "_filter_committable_offsets" in commit
 
 
+def test_aiokafka_still_takes_the_wait_of_a_fetch_from_where_it_is_set() -> None:
+    from aiokafka import AIOKafkaConsumer
+    from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
+
+    assert "fetch_max_wait_ms=1500" in inspect.getsource(AIOKafkaConsumerThread._create_worker_consumer)
+    assert "fetch_max_wait_ms=self._fetch_max_wait_ms" in inspect.getsource(AIOKafkaConsumer.start)
+
+
 def consumer(generation: int = 3) -> Any:
     """A consumer without a broker: only its bookkeeping."""
     bare: Any = BulkConsumer.__new__(BulkConsumer)
