@@ -122,6 +122,8 @@ def stream_settings(settings: Settings) -> StreamSettings:
         portal_url=settings.portal_url or f"http://{settings.host}:{settings.port}",
         mail_url=settings.mail_url.get_secret_value() if settings.mail_url else None,
         webhook_networks=settings.webhook_networks,
+        metrics_host=settings.host,
+        metrics_port=settings.worker_metrics_port,
     )
 
 
@@ -147,6 +149,7 @@ def portal_settings(settings: Settings) -> PortalSettings:
         master_keys=tuple(load_master_keys(settings)),
         oidc=oidc,
         webhook_networks=settings.webhook_networks,
+        metrics_networks=settings.metrics_networks,
     )
 
 

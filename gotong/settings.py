@@ -69,6 +69,12 @@ class Settings(BaseSettings):
     webhook_networks: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="internal networks that webhooks may reach, e.g. 10.1.0.0/16; none by itself"
     )
+    metrics_networks: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="networks that read the portal's /metrics without a key, e.g. 10.2.0.0/24"
+    )
+    worker_metrics_port: int | None = Field(
+        None, ge=1, le=65535, description="port of the first worker's metrics, on GOTONG_HOST; unset: none"
+    )
     settle_seconds: float = Field(0.2, ge=0, le=60, description="quiet time before a match is requested")
     shortest_interval_seconds: float = Field(0.5, ge=0, le=86_400, description="between two matches")
     longest_wait_seconds: float = Field(0.8, ge=0.1, le=86_400, description="of a change for a match")
@@ -156,14 +162,14 @@ class Settings(BaseSettings):
                 ) from None
         return value
 
-    @field_validator("webhook_networks", mode="before")
+    @field_validator("webhook_networks", "metrics_networks", mode="before")
     @classmethod
     def _split_networks(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
-    @field_validator("webhook_networks")
+    @field_validator("webhook_networks", "metrics_networks")
     @classmethod
     def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for network in value:

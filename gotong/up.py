@@ -132,7 +132,7 @@ def open_house(
                 f"worker-{number}",
                 own_command("worker"),
                 settings.logs_dir / f"worker-{number}.log",
-                environment=environment,
+                environment={**environment, **_metrics_port(settings, number)},
             )
         supervisor.add(
             "portal",
@@ -266,6 +266,12 @@ def _child_environment(
     if settings.master_key is None and settings.master_key_file is None:
         environment["GOTONG_MASTER_KEY_FILE"] = str(settings.data_dir / LOCAL_KEY_FILE)
     return environment
+
+
+def _metrics_port(settings: Settings, number: int) -> Mapping[str, str]:
+    """Each worker's own port, counted up from the first one's."""
+    first = settings.worker_metrics_port
+    return {} if first is None else {"GOTONG_WORKER_METRICS_PORT": str(first + number - 1)}
 
 
 def _wait_for_portal(portal_url: str, supervisor: Supervisor, stop: StopSignals) -> None:

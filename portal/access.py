@@ -7,6 +7,7 @@ start a portal with a route that names none, so that a forgotten guard is not an
 from __future__ import annotations
 
 import datetime as dt
+import ipaddress
 from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated, Any, Final
@@ -42,6 +43,7 @@ class Permission(StrEnum):
     MANAGE_API_KEYS = "manage_api_keys"
     MANAGE_POLICIES = "manage_policies"
     READ_HEALTH = "read_health"
+    READ_METRICS = "read_metrics"
     REPLAY_DEAD_LETTERS = "replay_dead_letters"
     OPERATE = "operate"
     SUBMIT_EVENTS = "submit_events"
@@ -77,6 +79,7 @@ GRANTS: Final[dict[Role, frozenset[Permission]]] = {
         Permission.READ_AUDIT,
         Permission.READ_ALERTS,
         Permission.READ_HEALTH,
+        Permission.READ_METRICS,
         Permission.REPLAY_DEAD_LETTERS,
         Permission.OPERATE,
         Permission.SUBMIT_EVENTS,
@@ -200,6 +203,29 @@ def require_overview() -> Any:
 
     check.access = Permission.READ_OVERVIEW  # type: ignore[attr-defined]
     return Depends(check)
+
+
+def require_network_or(permission: Permission) -> Any:
+    """The dependency for programs that show no key: lets the networks of ``metrics_networks`` through, and
+    whoever has ``permission`` from anywhere."""
+    granted = require(permission).dependency
+
+    def check(request: Request) -> None:
+        networks = request.app.state.portal.settings.metrics_networks
+        if not is_within(request.client.host if request.client else None, networks):
+            granted(request)
+
+    check.access = permission  # type: ignore[attr-defined]
+    return Depends(check)
+
+
+def is_within(host: str | None, networks: tuple[str, ...]) -> bool:
+    """Whether a machine's address lies in one of the networks."""
+    try:
+        address = ipaddress.ip_address(host or "")
+    except ValueError:
+        return False
+    return any(address in ipaddress.ip_network(network) for network in networks)
 
 
 def routes_of(app: FastAPI) -> Iterator[RouteContext]:

@@ -40,6 +40,8 @@ from portal.health import router as health_router
 from portal.home import router as home_router
 from portal.live import ChangeWatch
 from portal.live import router as live_router
+from portal.metrics import install_metrics
+from portal.metrics import router as metrics_router
 from portal.office.audit import router as audit_router
 from portal.office.desk import Desk
 from portal.office.funds import router as funds_router
@@ -100,6 +102,7 @@ _ROUTERS: Final = (
     keys_router,
     api_router,
     components_router,
+    metrics_router,
 )
 
 
@@ -114,6 +117,7 @@ class PortalSettings:
     master_keys: tuple[bytes, ...] = field(default=(), repr=False)  # newest first, for second factors
     oidc: OidcSettings | None = None
     webhook_networks: tuple[str, ...] = ()  # internal networks that a webhook may reach
+    metrics_networks: tuple[str, ...] = ()  # networks whose machines read /metrics without a key
     changes_per_minute: int = 300  # of one account or network address
     sign_ins_per_minute: int = 30  # of one network address
     reads_per_minute: int = 600  # of one API key or its network address
@@ -169,6 +173,7 @@ def create_portal(settings: PortalSettings) -> FastAPI:
     install_security(app)
     install_problems(app)
     app.middleware("http")(_add_headers)
+    install_metrics(app)
     app.include_router(overview_router, dependencies=[require_overview()])
     app.include_router(health_router)
     for router in _ROUTERS:

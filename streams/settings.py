@@ -70,4 +70,8 @@ class StreamSettings:
     mail_url: str | None = field(default=None, repr=False)
     webhook_networks: tuple[str, ...] = ()
 
+    #: Where a monitoring system may ask this process how it fares; no port, no answer.
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = None
+
     stop_timeout_seconds: float = 8.0

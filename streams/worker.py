@@ -22,6 +22,7 @@ from models.vault import Vault
 from streams import failpoints
 from streams.app import WorkerParts, create_app, make_steps
 from streams.delivery import Delivery
+from streams.measure import StepMetrics, serve_metrics
 from streams.relay import Relay
 from streams.schedules import Schedules
 from streams.settings import StreamSettings
@@ -73,13 +74,15 @@ async def _run(settings: StreamSettings) -> int:
     relay = Relay(settings, engine, stopping)
     schedules = Schedules(settings, engine, stopping, relay.wake)
     delivery = Delivery(settings, engine, context.vault, stopping)
+    metrics = StepMetrics()
     solver.start()
     try:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(relay.run())
-            group.create_task(schedules.run())
-            group.create_task(delivery.run())
-            group.create_task(_keep_app_running(settings, parts))
+        with serve_metrics(metrics, settings):
+            async with asyncio.TaskGroup() as group:
+                group.create_task(relay.run())
+                group.create_task(schedules.run())
+                group.create_task(delivery.run())
+                group.create_task(_keep_app_running(settings, parts, metrics))
     finally:
         await asyncio.to_thread(solver.stop)
         engine.dispose()
@@ -87,13 +90,13 @@ async def _run(settings: StreamSettings) -> int:
     return 0
 
 
-async def _keep_app_running(settings: StreamSettings, parts: WorkerParts) -> None:
+async def _keep_app_running(settings: StreamSettings, parts: WorkerParts, metrics: StepMetrics) -> None:
     """Run the Faust app; build another when it crashes, since Faust gives up where Kafka comes back."""
     rest = _REST_SECONDS
     while not parts.stopping.is_set():
         started = asyncio.get_running_loop().time()
         try:
-            await _run_app(settings, parts)
+            await _run_app(settings, parts, metrics)
         except Exception as error:  # noqa: BLE001 - nothing may end the loop
             level = "warning" if isinstance(error, KafkaError) else "error"
             getattr(_log, level)("streams_interrupted", error=type(error).__name__)
@@ -104,14 +107,14 @@ async def _keep_app_running(settings: StreamSettings, parts: WorkerParts) -> Non
         rest = min(rest * 2, _LONGEST_REST_SECONDS)
 
 
-async def _run_app(settings: StreamSettings, parts: WorkerParts) -> None:
+async def _run_app(settings: StreamSettings, parts: WorkerParts, metrics: StepMetrics) -> None:
     await ensure_topics(settings)
     log_id = await read_log_id(settings)
     with tempfile.TemporaryDirectory(prefix="gotong-faust-") as state_dir:
         app = create_app(
             settings,
             parts.engine,
-            steps=make_steps(settings, parts),
+            steps=metrics.measure(make_steps(settings, parts)),
             log_id=log_id,
             stopping=parts.stopping,
             state_dir=state_dir,

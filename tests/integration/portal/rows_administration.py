@@ -39,6 +39,7 @@ ROWS: Final[dict[tuple[str, str], Row]] = {
     ("POST", f"{_ADMINISTRATION}/policies/in-force/{{regency}}"): Row(
         signed_in(303, "administrator"), {"policy": "default 0"}, objects="regency"
     ),
+    ("GET", "/metrics"): Row(signed_in(200, "administrator")),
     ("GET", f"{_ADMINISTRATION}/health"): Row(signed_in(200, "administrator")),
     ("POST", f"{_ADMINISTRATION}/health/regencies/{{regency}}/resume"): Row(
         signed_in(409, "administrator"), objects="regency at odds"
