@@ -25,7 +25,7 @@ _ZONES: Final = {"Asia/Jakarta": "WIB", "Asia/Makassar": "WITA", "Asia/Jayapura"
 
 
 #: Occupations are free words of whoever reports a worker; the usual English ones are said in Indonesian.
-_OCCUPATIONS: Final = {
+USUAL_OCCUPATIONS: Final = {
     "farmer": "petani",
     "fisher": "nelayan",
     "labourer": "buruh",
@@ -112,7 +112,7 @@ class Words:
 
     def occupation(self, code: str) -> str:
         """``pekerja keagamaan`` for ``religious_worker``; an unknown word as it was reported."""
-        known = _OCCUPATIONS.get(code) if self.language == "id" else None
+        known = USUAL_OCCUPATIONS.get(code) if self.language == "id" else None
         return known or code.replace("_", " ")
 
     def month(self, value: dt.date) -> str:

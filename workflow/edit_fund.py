@@ -32,12 +32,15 @@ _SOURCE = "/gotong/funds"
 
 
 class EditRefusedError(Exception):
-    """The change cannot be sent; ``reason`` says why, in the codes of ``models.reason`` and two more:
-    ``under_way`` (another change is not taken in yet, or came between) and ``same`` (nothing differs)."""
+    """The change cannot be sent; ``reason`` says why, in the codes of ``models.reason`` and three more:
+    ``ages_out_of_order`` (the youngest age is above the oldest),
+    ``under_way`` (another change is not taken in yet, or came between) and ``same`` (nothing differs).
+    ``fields`` names those that are not filled in as they should be, where that can be said."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, *fields: str) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.fields = fields
 
 
 def state_of(fund: Row[Any]) -> dict[str, Any]:
@@ -104,14 +107,32 @@ def edit_fund(
         record_action(connection, officer, "edit_fund", code, detail, now)
 
 
+def draft_change(
+    connection: Connection, fund: Row[Any], changes: Mapping[str, Any]
+) -> tuple[PledgeChanged | BudgetChanged, EditRefusedError | None]:
+    """The fund's next event while it is being written, and why it could not be sent as it stands.
+
+    Raises :class:`EditRefusedError` when the fields do not even make an event.
+    """
+    change = _change(fund, changes)
+    try:
+        _check(connection, fund, change, fund.revision)
+    except EditRefusedError as refused:
+        return change, refused
+    return change, None
+
+
 def _change(fund: Row[Any], changes: Mapping[str, Any]) -> PledgeChanged | BudgetChanged:
     state = state_of(fund)
     rules = state["rules"] | changes.get("rules", {})
     content = state | dict(changes) | {"rules": rules, "revision": fund.revision + 1}
     try:
         return (PledgeChanged if fund.kind == "csr" else BudgetChanged).model_validate(content)
-    except ValidationError:
-        raise EditRefusedError("schema_violation") from None
+    except ValidationError as error:
+        names = [[part for part in each["loc"] if isinstance(part, str)] for each in error.errors()]
+        raise EditRefusedError(
+            "schema_violation", *dict.fromkeys(each[-1] for each in names if each)
+        ) from None
 
 
 def _check(
@@ -121,12 +142,15 @@ def _check(
     if fund.revision != revision:
         raise EditRefusedError("under_way")
     if change.window_to < change.window_from:
-        raise EditRefusedError("window_out_of_order")
+        raise EditRefusedError("window_out_of_order", "window_from", "window_to")
+    rules = change.rules
+    if rules.age_from is not None and rules.age_to is not None and rules.age_to < rules.age_from:
+        raise EditRefusedError("ages_out_of_order", "age_from", "age_to")
     regions = RegionTable.read(connection)
-    if not all(regions.known(region) for region in change.rules.regions):
-        raise EditRefusedError("region_unknown")
+    if not all(regions.known(region) for region in rules.regions):
+        raise EditRefusedError("region_unknown", "regions")
     if fund.expired_rupiah and change.window_to != f"{fund.window_to:%Y-%m}":
-        raise EditRefusedError("fund_expired")
+        raise EditRefusedError("fund_expired", "window_to")
     if isinstance(change, PledgeChanged) and change.withdrawn:
         return
     total = (
@@ -135,7 +159,8 @@ def _check(
         else min(change.ceiling_rupiah, change.released_rupiah)
     )
     if total < fund.committed_rupiah + fund.disbursed_rupiah + fund.expired_rupiah:
-        raise EditRefusedError("below_committed")
+        money = ("amount_rupiah",) if fund.kind == "csr" else ("ceiling_rupiah", "released_rupiah")
+        raise EditRefusedError("below_committed", *money)
 
 
 def _differing(before: PledgeChanged | BudgetChanged, after: PledgeChanged | BudgetChanged) -> set[str]:

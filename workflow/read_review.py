@@ -60,11 +60,18 @@ _NARROWED = """
     AND (:state = '' OR :state = CASE WHEN c.officer IS NULL THEN 'free'
                                       WHEN c.officer = :officer THEN 'mine' ELSE 'others' END)
     AND (:search = '' OR strpos(lower(concat_ws(' ', f.code, f.name, f.funder)), lower(:search)) > 0)
+    AND (:verified = '' OR (:verified = 'yes') = EXISTS (
+        SELECT FROM proposal p
+        JOIN coverage_need n ON n.id = p.need_id AND n.district_code = b.district_code
+        JOIN need_verification v ON v.need_id = n.id AND v.outcome = 'confirmed' AND v.undone_at IS NULL
+        WHERE p.run_id = b.run_id AND p.fund_id = b.fund_id AND p.state = 'proposed'))
 """
 _LINES = """
     SELECT p.id, n.worker_id, n.village_code, w.occupation, n.programmes, p.months, n.start_month,
            p.amount_rupiah, n.priority, p.state, p.asks_points, p.alternative_points,
-           f.kind, a.name AS alternative, a.kind AS alternative_kind, n.changed_at > p.opened_at AS outdated
+           f.kind, a.name AS alternative, a.kind AS alternative_kind, n.changed_at > p.opened_at AS outdated,
+           EXISTS (SELECT FROM need_verification v WHERE v.need_id = n.id AND v.outcome = 'confirmed'
+                   AND v.undone_at IS NULL) AS verified
     FROM proposal p
     JOIN coverage_need n ON n.id = p.need_id
     JOIN worker w ON w.id = n.worker_id
@@ -76,6 +83,9 @@ _OPEN = """
     AND p.state = 'proposed'
     AND (:search = '' OR strpos(lower(w.occupation), lower(:search)) > 0
          OR n.village_code = :search OR n.village_code = ANY(:villages))
+    AND (:verified = '' OR (:verified = 'yes') = EXISTS (
+        SELECT FROM need_verification v
+        WHERE v.need_id = n.id AND v.outcome = 'confirmed' AND v.undone_at IS NULL))
 """
 # Closed, decided, taken back or reported anew since a moment: whatever an open page does not show yet.
 _SINCE = """
@@ -96,7 +106,10 @@ _DECISIONS = """
 
 @dataclass(frozen=True, slots=True)
 class QueueFilter:
-    """What of the queue is shown, and in which order; empty texts narrow nothing."""
+    """What of the queue is shown, and in which order; empty texts narrow nothing.
+
+    ``verified``: ``yes`` for batches in which a village has confirmed at least one worker.
+    """
 
     sort: str = "amount"
     descending: bool = True
@@ -104,6 +117,7 @@ class QueueFilter:
     district: str = ""
     state: str = ""
     second: str = ""
+    verified: str = ""
     search: str = ""
 
     def order(self) -> str:
@@ -184,6 +198,7 @@ class Line:
     alternative: str | None
     alternative_points: float | None
     outdated: bool
+    verified: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,13 +283,17 @@ def read_lines(
     descending: bool = True,
     search: str = "",
     villages: list[str] | None = None,
+    verified: str = "",
     limit: int | None = None,
     offset: int = 0,
 ) -> list[Line]:
-    """The batch's open lines; ``search`` finds an occupation or village, ``villages`` are codes it names."""
+    """The batch's open lines; ``search`` finds an occupation or village, ``villages`` are codes it names.
+
+    ``verified``: ``yes`` for workers whom their village has confirmed, ``no`` for the others.
+    """
     order = f"{LINE_SORTS[sort]} {'DESC' if descending else 'ASC'} NULLS LAST, p.id"
     statement = f"{_LINES} {_OPEN} ORDER BY {order} LIMIT :limit OFFSET :offset"
-    values = _place(batch) | {"search": search, "villages": villages or []}
+    values = _place(batch) | {"search": search, "villages": villages or [], "verified": verified}
     rows = connection.execute(text(statement), values | {"limit": limit, "offset": offset})
     return [_line(row) for row in rows]
 
@@ -338,6 +357,7 @@ def _values(asker: Asker, wanted: QueueFilter) -> dict[str, Any]:
         "district": wanted.district,
         "state": wanted.state,
         "second": wanted.second,
+        "verified": wanted.verified,
         "search": wanted.search,
     }
 
@@ -363,6 +383,7 @@ def _line(row: Row[Any]) -> Line:
         alternative=row.alternative,
         alternative_points=row.alternative_points,
         outdated=row.outdated,
+        verified=row.verified,
     )
 
 

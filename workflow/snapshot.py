@@ -118,13 +118,10 @@ def read_snapshot(connection: Connection, regency: str, tariffs: TariffTable, to
     The caller opens the transaction REPEATABLE READ, so that needs and funds belong together.
     ``today`` is the regency's own date (ages are counted on it).
     """
-    villages = connection.scalars(
-        text("SELECT code FROM region WHERE level = 'village' AND code LIKE :under ORDER BY code"),
-        {"under": f"{regency}.%"},
-    ).all()
+    villages = read_villages(connection, regency)
     districts = sorted({code[:8] for code in villages})
-    needs = _copy_integers(connection, _NEEDS.format(regency=_checked(regency)), _NEED_COLUMNS)
-    occupations = _texts_by_hash(connection, "SELECT DISTINCT occupation FROM worker")
+    needs = copy_integers(connection, _NEEDS.format(regency=checked_regency(regency)), _NEED_COLUMNS)
+    occupations = read_occupations(connection)
     reasons = _texts_by_hash(
         connection,
         "SELECT DISTINCT unfunded_reason FROM coverage_need WHERE unfunded_reason IS NOT NULL"
@@ -174,7 +171,7 @@ def read_snapshot(connection: Connection, regency: str, tariffs: TariffTable, to
     held = np.zeros(len(funds), dtype=np.int64)
     np.add.at(held, current[sits], needs["proposed_rupiah"][sits])
     terms = tuple(
-        _read_terms(fund, movable_rupiah) for fund, movable_rupiah in zip(funds, held.tolist(), strict=True)
+        read_terms(fund, movable_rupiah) for fund, movable_rupiah in zip(funds, held.tolist(), strict=True)
     )
     names = MatchNames(
         worker_ids=pa.array(needs["id"]).cast(pa.string()),
@@ -225,7 +222,20 @@ def read_snapshot(connection: Connection, regency: str, tariffs: TariffTable, to
     )
 
 
-def _read_terms(fund: Row[tuple[object, ...]], movable_rupiah: int) -> FundTerms:
+def read_villages(connection: Connection, regency: str) -> Sequence[str]:
+    """Codes of the regency's villages, in order."""
+    return connection.scalars(
+        text("SELECT code FROM region WHERE level = 'village' AND code LIKE :under ORDER BY code"),
+        {"under": f"{regency}.%"},
+    ).all()
+
+
+def read_occupations(connection: Connection) -> dict[int, str]:
+    """Every occupation a worker was ever reported with, by the 64-bit hash that rows carry."""
+    return _texts_by_hash(connection, "SELECT DISTINCT occupation FROM worker")
+
+
+def read_terms(fund: Row[tuple[object, ...]], movable_rupiah: int) -> FundTerms:
     """A fund's row as terms. What a run may spend: the available balance, and what may still move."""
     promised_rupiah = (
         fund.reserved_rupiah + fund.committed_rupiah + fund.disbursed_rupiah + fund.expired_rupiah
@@ -251,7 +261,7 @@ def _read_terms(fund: Row[tuple[object, ...]], movable_rupiah: int) -> FundTerms
     )
 
 
-def _copy_integers(connection: Connection, query: str, columns: Sequence[str]) -> npt.NDArray[np.void]:
+def copy_integers(connection: Connection, query: str, columns: Sequence[str]) -> npt.NDArray[np.void]:
     """Rows of ``query`` (integers, none NULL) as a structured array with ``columns`` of int64."""
     casts = ", ".join(f"c{number}::int8" for number in range(len(columns)))
     names = ", ".join(f"c{number}" for number in range(len(columns)))
@@ -288,7 +298,7 @@ def _texts_by_hash(connection: Connection, query: str) -> dict[int, str]:
     return by_hash
 
 
-def _checked(regency: str) -> str:
+def checked_regency(regency: str) -> str:
     """The code, proven to be nothing but digits and dots: COPY takes no parameters."""
     if not regency.replace(".", "").isdigit():
         raise ValueError(f"not a regency code: {regency!r}")

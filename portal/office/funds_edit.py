@@ -1,20 +1,36 @@
-"""Change a fund: amount, window, rules, withdrawal; each leaves as the fund's next event."""
+"""Change a fund: amount, window, rules, withdrawal; each leaves as the fund's next event.
+
+While the rules are being written, the page says how many open needs they would accept.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Final
+from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Depends, Form, Request, Response
 from fastapi.responses import RedirectResponse
-from sqlalchemy import Row
+from sqlalchemy import Connection, Row
 
+from models.programme import Programme
+from models.region import load_regions
 from portal.access import NotFoundError, Permission, require
 from portal.accounts.sign_in import now
+from portal.kept import Kept, kept_figures
 from portal.office.regency import regency_of
 from portal.page import render_page
 from portal.unit import open_unit
-from workflow.edit_fund import EditRefusedError, edit_fund, state_of
+from portal.words import USUAL_OCCUPATIONS
+from workflow.count_eligible import (
+    OpenNeeds,
+    count_eligible,
+    read_open_needs,
+    read_other_funds,
+    terms_of_change,
+)
+from workflow.edit_fund import EditRefusedError, draft_change, edit_fund, state_of
 from workflow.read_fund import read_fund
 from workflow.sign_in import Visitor
 
@@ -40,10 +56,10 @@ _WINDOW: Final = (
     ("window_to", _("Last month (such as 2026-12)")),
 )
 _LISTS: Final = (
-    ("regions", _("Codes of districts or villages, with commas between; empty for everywhere")),
-    ("occupations", _("Occupations, with commas between; empty for all")),
-    ("programmes", _("Programmes (JKK, JKM, JHT, JKN), with commas between; empty for all")),
-    ("sexes", _("L for men, P for women; empty for both")),
+    ("regions", _("Where")),
+    ("occupations", _("Occupations")),
+    ("programmes", _("Programmes")),
+    ("sexes", _("Sex")),
 )
 _LIMITS: Final = (
     ("age_from", _("Youngest age")),
@@ -53,6 +69,7 @@ _LIMITS: Final = (
     ("district_cap", _("Most workers in a district")),
     ("min_workers", _("Fewest workers, or none")),
 )
+_LABELS: Final = dict((*_MONEY["csr"], *_MONEY["apbd"], *_WINDOW, *_LISTS, *_LIMITS))
 _NUMBERS: Final = tuple(name for name, _ in (*_MONEY["csr"], *_MONEY["apbd"], *_LIMITS))
 
 
@@ -62,8 +79,58 @@ def show_form(request: Request, visitor: Officer, code: str) -> Response:
     return _render(request, visitor, code)
 
 
+@router.get("/funds/{code}/eligible")
+def show_eligible(request: Request, visitor: Officer, code: str) -> Response:
+    """How many open needs the rules accept as they stand in the form; nothing is changed."""
+    form = _gather(request.query_params.multi_items())
+    with open_unit(request.app.state.portal.engine, visitor) as connection:
+        fund = _find(request, visitor, connection, code)
+        others = read_other_funds(connection, fund.regency_code, code)
+        try:
+            standing, _ = draft_change(connection, fund, {})
+            change, refused = draft_change(connection, fund, _read_changes(form))
+        except EditRefusedError as error:
+            return render_page(
+                request, "office/fund_eligible.html", visitor=visitor, refused=error, labels=_LABELS
+            )
+    kept = _open_needs(request, fund.regency_code)
+    return render_page(
+        request,
+        "office/fund_eligible.html",
+        visitor=visitor,
+        refused=refused,
+        labels=_LABELS,
+        count=count_eligible(kept.value, terms_of_change(change), others),
+        before=count_eligible(kept.value, terms_of_change(standing), others),
+        others=len(others),
+        regions=change.rules.regions,
+        read_at=kept.read_at,
+    )
+
+
+def _open_needs(request: Request, regency: str) -> Kept[OpenNeeds]:
+    """Read beside the portal's confined transactions, whose role may not know ages; only counts leave."""
+    portal = request.app.state.portal
+
+    def read(code: str) -> OpenNeeds:
+        today = now().astimezone(ZoneInfo(portal.timezone(code))).date()
+        with portal.engine.connect() as connection:
+            return read_open_needs(connection, code, today)
+
+    return kept_figures(request.app, "open_needs", read).of(regency)
+
+
+def _gather(items: Iterable[tuple[str, object]]) -> dict[str, str]:
+    """A form's fields; the boxes that are ticked under one name become one text."""
+    form: dict[str, str] = {}
+    for name, value in items:
+        written = str(value).replace("\x00", "").strip()
+        form[name] = f"{form[name]},{written}" if form.get(name) else written
+    return form
+
+
 async def _read_form(request: Request) -> dict[str, str]:
-    return {name: str(value).strip() for name, value in (await request.form()).items()}
+    return _gather((await request.form()).multi_items())
 
 
 @router.post("/funds/{code}/edit")
@@ -91,7 +158,7 @@ def _send(request: Request, visitor: Visitor, code: str, revision: int, form: di
     except LookupError:
         raise NotFoundError from None
     except EditRefusedError as error:
-        return _render(request, visitor, code, form, error.reason)
+        return _render(request, visitor, code, form, error)
     return RedirectResponse(f"/funds/{code}?sent={revision + 1}", 303)
 
 
@@ -101,7 +168,7 @@ def _read_changes(form: dict[str, str]) -> dict[str, Any]:
     rules: dict[str, Any] = {}
     for name, value in form.items():
         if name in dict(_LISTS):
-            rules[name] = [part for part in re.split(r"[,;\s]+", value) if part]
+            rules[name] = list(dict.fromkeys(_split(value)))
         elif name in dict(_LIMITS):
             rules[name] = _whole(value) if value else None
         elif name in _NUMBERS:
@@ -117,32 +184,63 @@ def _whole(text: str) -> int | str:
     return int(digits) if re.fullmatch(r"[0-9]{1,16}", digits) else text
 
 
-def _render(
-    request: Request, visitor: Visitor, code: str, form: dict[str, str] | None = None, problem: str = ""
-) -> Response:
-    with open_unit(request.app.state.portal.engine, visitor) as connection:
-        fund = read_fund(connection, regency_of(request, visitor), code)
+def _find(request: Request, visitor: Visitor, connection: Connection, code: str) -> Row[Any]:
+    fund = read_fund(connection, regency_of(request, visitor), code)
     if fund is None:
         raise NotFoundError
+    return fund.row
+
+
+def _render(
+    request: Request,
+    visitor: Visitor,
+    code: str,
+    form: Mapping[str, str] | None = None,
+    refused: EditRefusedError | None = None,
+) -> Response:
+    with open_unit(request.app.state.portal.engine, visitor) as connection:
+        fund = _find(request, visitor, connection, code)
+    state, written = state_of(fund), form or {}
+    values = {name: _text(value) for name, value in (state | state["rules"]).items()}
+    values |= written
+    regions = _split(values["regions"])
+    districts = _districts(fund.regency_code)
+    known = {code for code, _ in districts}
+    occupations = _split(values["occupations"])
     return render_page(
         request,
         "office/fund_edit.html",
         visitor=visitor,
-        status_code=422 if problem else 200,
-        fund=fund.row,
-        problem=problem,
-        numbers=_NUMBERS,
-        fields=_fields(fund.row, form or {}),
+        status_code=422 if refused else 200,
+        fund=fund,
+        refused=refused,
+        labels=_LABELS,
+        values=values,
+        money=_MONEY[fund.kind],
+        window=_WINDOW,
+        limits=_LIMITS,
+        districts=districts,
+        regions=regions,
+        further_regions=", ".join(each for each in regions if each not in known),
+        occupations=occupations,
+        usual_occupations=tuple(USUAL_OCCUPATIONS),
+        further_occupations=", ".join(each for each in occupations if each not in USUAL_OCCUPATIONS),
+        programmes=_split(values["programmes"]),
+        every_programme=tuple(Programme),
+        sexes=_split(values["sexes"]),
     )
 
 
-def _fields(fund: Row[Any], form: dict[str, str]) -> list[tuple[str, str, str]]:
-    """Name, label and value of each field: what was typed, else what holds."""
-    state = state_of(fund)
-    values = {**state, **state["rules"]}
-    fields = []
-    for name, label in (*_MONEY[fund.kind], *_WINDOW, *_LISTS, *_LIMITS):
-        value = values[name]
-        text = ", ".join(value) if isinstance(value, list) else "" if value is None else str(value)
-        fields.append((name, label, form.get(name, text)))
-    return fields
+def _text(value: object) -> str:
+    return ",".join(value) if isinstance(value, list) else "" if value is None else str(value)
+
+
+def _split(text: str) -> list[str]:
+    return [part for part in re.split(r"[,;\s]+", text) if part]
+
+
+def _districts(regency: str) -> list[tuple[str, str]]:
+    """Code and name of each district, by name."""
+    under = f"{regency}."
+    found = [(each.code, each.name) for each in load_regions() if each.code.startswith(under)]
+    return sorted((each for each in found if len(each[0]) == len(under) + 2), key=lambda each: each[1])

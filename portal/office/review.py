@@ -54,7 +54,8 @@ router.include_router(decisions_router)
 Reader = Annotated[Visitor, require(Permission.READ_REVIEW)]
 Decider = Annotated[Visitor, require(Permission.DECIDE)]
 Text = Annotated[str, Form(max_length=500)]
-_FILTERS: Final = ("kind", "district", "state", "second")
+_FILTERS: Final = ("kind", "district", "state", "second", "verified")
+_YES_NO: Final = ("yes", "no")
 
 
 @router.get("/review")
@@ -274,7 +275,8 @@ def _queue_listing(request: Request) -> Listing:
         "kind": ("csr", "apbd"),
         "district": None,
         "state": STATES,
-        "second": ("yes", "no"),
+        "second": _YES_NO,
+        "verified": _YES_NO,
     }
     listing = read_listing(request, sorts=tuple(QUEUE_SORTS), default="-amount", filters=filters)
     return replace(listing, path="/review")
@@ -307,7 +309,7 @@ def _batch_address(batch_id: uuid.UUID, queue: str, **more: str) -> str:
 
 
 def _line_listing(request: Request) -> Listing:
-    return read_listing(request, sorts=tuple(LINE_SORTS), default="-priority", filters={})
+    return read_listing(request, sorts=tuple(LINE_SORTS), default="-priority", filters={"verified": _YES_NO})
 
 
 def _line_choice(listing: Listing, regency: str) -> dict[str, Any]:
@@ -323,6 +325,7 @@ def _line_choice(listing: Listing, regency: str) -> dict[str, Any]:
         "descending": listing.descending,
         "search": listing.search,
         "villages": villages,
+        "verified": listing.filters["verified"],
     }
 
 
@@ -393,6 +396,7 @@ def _export_lines(
         Column("Prioritas", "whole"),
         Column("Pilihan berikut", width=32),
         Column("Selisih poin", "whole"),
+        Column("Dikonfirmasi desa"),
     ]
     rows = [
         (
@@ -405,6 +409,7 @@ def _export_lines(
             line.priority,
             line.alternative,
             line.alternative_points,
+            "ya" if line.verified else "belum",
         )
         for line in lines
     ]

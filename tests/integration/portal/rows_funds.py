@@ -36,6 +36,7 @@ ROWS: Final[dict[tuple[str, str], Row]] = {
     ("GET", "/funds/{code}"): _fund(200, *_OFFICE),
     ("GET", "/funds/{code}/chain"): _fund(200, *_OFFICE),
     ("GET", "/funds/{code}/edit"): _fund(200, "officer"),
+    ("GET", "/funds/{code}/eligible"): _fund(200, "officer"),
     ("POST", "/funds/{code}/edit"): _fund(422, "officer", revision="1"),
     ("POST", "/funds/{code}/withdraw"): _fund(303, "officer", revision="1"),
     ("GET", "/funds/{code}/journal.{form}"): _fund(404, *_OFFICE),

@@ -88,7 +88,7 @@ def test_a_change_leaves_as_the_funds_next_event(officer: Browser, engine: Engin
 @pytest.mark.parametrize(
     ("form", "said"),
     [
-        ({"amount_rupiah": "seribu"}, "tidak terisi"),
+        ({"amount_rupiah": "seribu"}, "Tidak terisi sebagaimana mestinya: Komitmen"),
         ({"window_to": "2025-01"}, "mendahului"),
         ({"regions": "64.02.99"}, "tidak ada dalam tabel wilayah"),
         ({"amount_rupiah": "10"}, "sudah terikat"),

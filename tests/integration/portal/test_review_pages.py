@@ -135,3 +135,32 @@ def test_the_summary_counts_what_the_lines_say(engine: Engine, officer: Browser)
             )
         ).all()
     assert wrong == []
+
+
+def test_who_was_confirmed_by_the_village_is_marked_and_found(officer: Browser, engine: Engine) -> None:
+    confirmed, other = make_batch(engine, "own", "officer"), make_batch(engine, "own", "officer")
+    verifier = add_person(engine, f"{uuid.uuid4().hex}@desa.example", "verifier", password=None)
+    execute(
+        engine,
+        "INSERT INTO need_verification (id, need_id, outcome, verifier, verified_at)"
+        " SELECT gen_random_uuid(), p.need_id, 'confirmed', :verifier, now()"
+        " FROM proposal p JOIN review_batch b USING (run_id) WHERE b.id = :id",
+        id=confirmed,
+        verifier=verifier,
+    )
+    queue = officer.get("/review?verified=yes&size=100").text
+    assert confirmed in queue and other not in queue
+    queue = officer.get("/review?verified=no&size=100").text
+    assert other in queue and confirmed not in queue
+    assert "Dikonfirmasi desa" in words(officer.get(f"/review/{confirmed}").text)
+    assert "Dikonfirmasi desa" not in words(officer.get(f"/review/{other}").text)
+    assert "W-" in officer.get(f"/review/{confirmed}?verified=yes").text
+    assert "W-" not in officer.get(f"/review/{confirmed}?verified=no").text
+    exported = officer.get(f"/review/{confirmed}/lines.csv?verified=yes").text
+    assert exported.splitlines()[1].endswith(",ya")
+    assert "verified=yes" in exported
+    # A finding that was taken back does not mark.
+    execute(
+        engine, "UPDATE need_verification SET undone_at = now() WHERE verifier = :verifier", verifier=verifier
+    )
+    assert "Dikonfirmasi desa" not in words(officer.get(f"/review/{confirmed}").text)
