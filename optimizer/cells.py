@@ -41,7 +41,7 @@ class Cells:
     ``order`` (N) lists workers by cell, highest score first; cell ``k`` owns
     ``order[start[k]:start[k + 1]]``. ``score`` (N) stands in that order and
     ``score_sum`` (N + 1) is its running total. ``cost`` (K x C) is rupiah per
-    worker and fund cost class. Arcs of group ``g`` are
+    worker and fund cost class: row ``cost_row[k]`` of ``cost_table``, which has few. Arcs of group ``g`` are
     ``arc_fund[arc_start[g]:arc_start[g + 1]]``, ascending.
     """
 
@@ -53,6 +53,8 @@ class Cells:
     group: Int32
     district: Int32
     cost: Int64
+    cost_row: Int32
+    cost_table: Int64
     arc_start: Int64
     arc_fund: Int32
 
@@ -80,34 +82,46 @@ def build_cells(problem: AllocationProblem, scores: Int64) -> Cells:
         _classes(problem, region_accepted, workers.village),
         _classes(problem, occupation_accepted, workers.occupation),
         _classes(problem, programmes_accepted, workers.bundle),
-        _classes(problem, _time_accepted, _join(workers.start_month, workers.months)),
-        _classes(problem, _person_accepted, _join(workers.sex, workers.age)),
+        _classes(problem, _time_accepted, _join([workers.start_month, workers.months])),
+        _classes(problem, _person_accepted, _join([workers.sex, workers.age])),
     ]
-    signature, first = _unique_tuples([classes for classes, _ in parts])
+    signature, first = _number(_join([classes for classes, _ in parts]))
     group_of_signature, arc_start, arc_fund = _build_groups(
         [accepted for _, accepted in parts], [classes[first] for classes, _ in parts], len(funds)
     )
     group = group_of_signature[signature]
     district = problem.district_of_village[workers.village]
     cost_row, cost_table = _distinct_costs(problem)
-    cell, first = _unique_tuples([group, district, cost_row])
     # One integer key sorts by cell, then falling score, then index: far faster than lexsort.
     top = int(scores.max(initial=0))
     bits = max(1, int(count - 1).bit_length()) if count else 1
-    key = ((cell.astype(np.int64) * (top + 1) + (top - scores)) << bits) | np.arange(count)
+    key = _join([group, district, cost_row])
+    if int(key.max(initial=0)) >= 1 << (62 - bits - top.bit_length()):
+        key = _number(key)[0].astype(np.int64)
+    key *= top + 1
+    key += top - scores
+    key <<= bits
+    key |= np.arange(count)
     key.sort()
     order = (key & ((1 << bits) - 1)).astype(np.int32)
+    key >>= bits
+    key //= top + 1
+    start = np.append(np.flatnonzero(np.diff(key, prepend=-1)), count)
+    first = order[start[:-1]]
+    cell_of_worker = np.empty(count, dtype=np.int32)
+    cell_of_worker[order] = np.repeat(np.arange(len(first), dtype=np.int32), np.diff(start))
     sorted_scores = scores[order].astype(np.int32)
-    sizes = np.bincount(cell, minlength=len(first))
     return Cells(
         order=order,
-        start=_running(sizes),
-        cell_of_worker=cell,
+        start=start,
+        cell_of_worker=cell_of_worker,
         score=sorted_scores,
         score_sum=_running(sorted_scores),
         group=group[first],
         district=district[first].astype(np.int32),
         cost=cost_table[cost_row[first]],
+        cost_row=cost_row[first],
+        cost_table=cost_table,
         arc_start=arc_start,
         arc_fund=arc_fund,
     )
@@ -130,15 +144,16 @@ def _classes(
     packed bits (classes x ceil(F / 8)).
     """
     assert callable(rule)
-    value, first = _unique_tuples([attribute])
+    count = len(attribute)
+    value, first = _number(attribute)
     funds = np.arange(len(problem.funds))
     rows = [
         np.packbits(rule(problem, part[:, None], funds[None, :]), axis=1)
         for part in _chunks(first, max(1, len(funds)))
     ]
     packed = np.concatenate(rows) if rows else np.zeros((0, (len(funds) + 7) // 8), dtype=np.uint8)
-    kind, kept = _unique_rows(packed)
-    return kind[value], packed[kept]
+    kind, kept = unique_rows(packed)
+    return kind[value] if len(kept) > 1 else np.zeros(count, dtype=np.int32), packed[kept]
 
 
 def _build_groups(accepted: list[UInt8], classes: list[Int32], funds: int) -> tuple[Int32, Int64, Int32]:
@@ -146,15 +161,19 @@ def _build_groups(accepted: list[UInt8], classes: list[Int32], funds: int) -> tu
     packed = accepted[0][classes[0]]
     for bits, kind in zip(accepted[1:], classes[1:], strict=True):
         packed &= bits[kind]
-    group_of_signature, kept = _unique_rows(packed)
+    group_of_signature, kept = unique_rows(packed)
     packed = packed[kept]
     degree = np.bitwise_count(packed).sum(axis=1, dtype=np.int64)
-    found = [
-        np.nonzero(np.unpackbits(part, axis=1, count=funds))[1].astype(np.int32)
-        for part in _chunks(packed, max(1, funds))
-    ]
-    arcs = np.concatenate(found) if found else np.zeros(0, dtype=np.int32)
-    return group_of_signature, _running(degree), arcs
+    start = _running(degree)
+    arcs = np.empty(int(start[-1]), dtype=np.int32)
+    begin = 0
+    for part in _chunks(packed, max(1, funds)):
+        end = begin + len(part)
+        place = np.flatnonzero(np.unpackbits(part, axis=1, count=funds))
+        place -= np.repeat(np.arange(len(part)) * funds, degree[begin:end])
+        arcs[start[begin] : start[end]] = place
+        begin = end
+    return group_of_signature, start, arcs
 
 
 def _distinct_costs(problem: AllocationProblem) -> tuple[Int32, Int64]:
@@ -162,46 +181,45 @@ def _distinct_costs(problem: AllocationProblem) -> tuple[Int32, Int64]:
     return row.reshape(-1)[problem.workers.cost_class].astype(np.int32), table
 
 
-def _join(first: npt.NDArray[np.integer], second: npt.NDArray[np.integer]) -> Int64:
-    """Two small attributes as one integer."""
-    low, high = (int(second.min()), int(second.max())) if len(second) else (0, 0)
-    return first.astype(np.int64) * (high - low + 1) + (second.astype(np.int64) - low)
+def _join(columns: list[npt.NDArray[np.integer]]) -> Int64:
+    """Some integer columns as one, in the same order; wide ones are numbered first."""
+    whole = np.zeros(len(columns[0]), dtype=np.int64)
+    span = 1
+    for column in columns:
+        low, high = (int(column.min()), int(column.max())) if len(column) else (0, 0)
+        if low == high:
+            continue
+        if span * (high - low + 1) > 1 << 62:
+            whole = _number(whole)[0].astype(np.int64)
+            span = int(whole.max()) + 1
+        span *= high - low + 1
+        whole *= high - low + 1
+        whole += column
+        whole -= low
+    return whole
 
 
-def _unique_tuples(columns: list[npt.NDArray[np.integer]]) -> tuple[Int32, Int64]:
-    """Number the distinct rows of some integer columns; also a first index of each."""
-    key = columns[0].astype(np.int64)
-    for column in columns[1:]:
-        key = _number(key)[0].astype(np.int64) if _span(key) > 1 << 40 else key
-        key = _join(key, column)
-    return _number(key)
-
-
-def _number(key: Int64) -> tuple[Int32, Int64]:
+def _number(key: npt.NDArray[np.integer]) -> tuple[Int32, Int64]:
     """Dense numbers for integer keys in ascending order, and one index of each."""
     if not len(key):
         return np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.int64)
-    low, span = int(key.min()), _span(key)
-    if span <= max(4 * len(key), 1 << 16):
-        slot = key - low
-        first = np.full(span, -1, dtype=np.int64)
-        first[slot] = np.arange(len(key))
+    low, high = int(key.min()), int(key.max())
+    if high - low < max(4 * len(key), 1 << 16):
+        slot = key - low if low else key
+        first = np.full(high - low + 1, -1, dtype=np.int32)
+        first[slot] = np.arange(len(key), dtype=np.int32)
         present = first >= 0
-        number = np.cumsum(present, dtype=np.int64).astype(np.int32) - np.int32(1)
-        return number[slot], first[present]
+        number = np.cumsum(present, dtype=np.int32) - np.int32(1)
+        return number[slot], first[present].astype(np.int64)
     ordered = np.sort(key)
     distinct = ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])]
     number = np.searchsorted(distinct, key).astype(np.int32)
-    first = np.empty(len(distinct), dtype=np.int64)
-    first[number] = np.arange(len(key))
-    return number, first
+    first = np.empty(len(distinct), dtype=np.int32)
+    first[number] = np.arange(len(key), dtype=np.int32)
+    return number, first.astype(np.int64)
 
 
-def _span(key: Int64) -> int:
-    return int(key.max()) - int(key.min()) + 1 if len(key) else 0
-
-
-def _unique_rows(packed: UInt8) -> tuple[Int32, Int64]:
+def unique_rows(packed: UInt8) -> tuple[Int32, Int64]:
     """Number the distinct rows of a byte matrix; also a first index of each."""
     if not len(packed) or not packed.shape[1]:
         return np.zeros(len(packed), dtype=np.int32), np.zeros(min(1, len(packed)), dtype=np.int64)

@@ -80,12 +80,8 @@ def find_prices(
     seed: int,
     previous: Prices | None,
     deadline_seconds: float,
-    stand: bool = False,
 ) -> PriceSearch:
-    """Search for prices until they have settled or ``deadline_seconds`` on the clock.
-
-    ``stand`` takes ``previous`` prices as they are: only their bound is computed.
-    """
+    """Search for prices until they have settled or ``deadline_seconds`` on the clock."""
     search = PriceSearch(market, clock)
     search.offer(zero_prices(market.problem))
     cells = market.cells
@@ -99,8 +95,6 @@ def find_prices(
     warm = previous is not None and previous.fund.shape == search.prices.fund.shape
     if warm and previous is not None:
         search.offer(previous)
-        if stand:
-            return search
     else:
         search.offer(_even_prices(market))
         search.rescale()

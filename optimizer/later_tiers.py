@@ -26,43 +26,45 @@ def raise_poorest_district(plan: Plan, districts: int, floor: int, stopped: Call
         return 0
     cells, arcs = plan.cells, plan.arcs
     needs = np.bincount(cells.district, weights=cells.size, minlength=districts)
-    present = needs > 0
+    heads = np.bincount(cells.district, weights=plan.funded, minlength=districts)
+    present, most = needs > 0, np.maximum(needs, 1)
     value, swaps = plan.value(), 0
     district_of_arc = cells.district[arcs.cell]
+    by_district = np.argsort(district_of_arc, kind="stable")
+    district_start = np.searchsorted(district_of_arc[by_district], np.arange(districts + 1))
     by_fund = np.argsort(arcs.fund, kind="stable")
     fund_start = np.searchsorted(arcs.fund[by_fund], np.arange(len(plan.money) + 1))
+    next_score, last_score = plan.next_score(), plan.last_score()
     while not stopped() and swaps < 20_000:
-        heads = np.bincount(cells.district, weights=plan.funded, minlength=districts)
-        ratio = np.where(present, heads / np.maximum(needs, 1), np.inf)
+        ratio = np.where(present, heads / most, np.inf)
         poorest = int(ratio.argmin())
-        after = np.where(present, (heads - 1) / np.maximum(needs, 1), -np.inf)
-        donors = after > ratio[poorest]
-        into = np.flatnonzero((district_of_arc == poorest) & plan.open_fund[arcs.fund])
-        next_score = plan.next_score()
-        into = into[(next_score[arcs.cell[into]] > 0) & (plan.room[arcs.slot[into]] > 0)]
-        if not len(into):
-            return swaps
-        last_score = plan.last_score()
-        done = False
-        for arc in into[np.argsort(-next_score[arcs.cell[into]], kind="stable")[:40]]:
+        donors = np.where(present, (heads - 1) / most, -np.inf) > ratio[poorest]
+        into = by_district[district_start[poorest] : district_start[poorest + 1]]
+        gained = next_score[arcs.cell[into]]
+        may = (gained > 0) & plan.open_fund[arcs.fund[into]] & (plan.room[arcs.slot[into]] > 0)
+        into, gained = into[may], gained[may]
+        swap = None
+        for arc in into[np.argsort(-gained, kind="stable")[:40]]:
             fund = arcs.fund[arc]
             rows = by_fund[fund_start[fund] : fund_start[fund + 1]]
             rows = rows[(plan.flow[rows] > 0) & donors[district_of_arc[rows]]]
             rows = rows[arcs.cost[rows] + plan.money[fund] >= arcs.cost[arc]]
             if not len(rows):
                 continue
-            out = int(rows[last_score[arcs.cell[rows]].argmin()])
+            out = rows[last_score[arcs.cell[rows]].argmin()]
             change = int(next_score[arcs.cell[arc]] - last_score[arcs.cell[out]])
-            if value + change < floor:
-                continue
-            plan.add(np.array([out]), -1)
-            plan.add(np.array([arc]), 1)
-            value += change
-            swaps += 1
-            done = True
-            break
-        if not done:
+            if value + change >= floor:
+                swap = (out, arc)
+                break
+        if swap is None:
             return swaps
+        for arc, by in zip(swap, (-1, 1), strict=True):
+            plan.add(np.array([arc]), by)
+            cell = arcs.cell[arc]
+            heads[cells.district[cell]] += by
+            next_score[cell], last_score[cell] = plan.scores_around(int(cell))
+        value += change
+        swaps += 1
     return swaps
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from optimizer.cells import Cells
+from optimizer.cells import Cells, unique_rows
 from optimizer.problem import NONE, AllocationProblem, Bool, Int64
 
 #: Room that no plan can use up.
@@ -50,45 +50,77 @@ def find_limits(problem: AllocationProblem, cells: Cells) -> Limits:
         np.maximum(0, funds.district_cap[:, None] - funds.heads_used),
     )
     least = np.where(funds.min_workers == NONE, 0, np.maximum(0, funds.min_workers - used))
-    demand, cheapest, unit = _demand_of_funds(problem, cells)
+    demand, cheapest, unit = _read_arcs(problem, cells)
     # Money below the unit of all acceptable costs buys nothing; without it the bound is tighter.
     amount_rupiah = funds.amount_rupiah // unit * unit
-    district_room = np.where(district_room >= demand, UNLIMITED, district_room)
-    reachable = np.minimum(np.minimum(district_room, demand).sum(axis=1), funds.amount_rupiah // cheapest)
+    capped = np.flatnonzero(funds.district_cap != NONE)
+    by_district = _demand_by_district(problem, cells, capped)
+    district_room[capped] = np.where(district_room[capped] >= by_district, UNLIMITED, district_room[capped])
+    reachable = demand
+    reachable[capped] = np.minimum(district_room[capped], by_district).sum(axis=1)
+    reachable = np.minimum(reachable, funds.amount_rupiah // cheapest)
     usable = (reachable > 0) & (head_room > 0) & (np.minimum(reachable, head_room) >= least)
     head_room = np.where(head_room >= reachable, UNLIMITED, head_room)
     return Limits(amount_rupiah, head_room, district_room, least, usable)
 
 
-def _demand_of_funds(problem: AllocationProblem, cells: Cells) -> tuple[Int64, Int64, Int64]:
-    """Acceptable needs (F x D), and per fund the cheapest need and the common unit of costs (F, rupiah)."""
-    count, districts, groups = len(problem.funds), problem.districts, len(cells.degree)
-    cheapest_of_group = np.full((groups, cells.cost.shape[1]), UNLIMITED, dtype=np.int64)
-    np.minimum.at(cheapest_of_group, cells.group, cells.cost)
-    unit_of_group = np.zeros_like(cheapest_of_group)
-    np.gcd.at(unit_of_group, cells.group, cells.cost)
-    place = cells.group.astype(np.int64) * districts + cells.district
-    filled, slot = np.unique(place, return_inverse=True)
-    needs = np.bincount(slot, weights=cells.size, minlength=len(filled))
-    group_of_place, district_of_place = filled // districts, filled % districts
-    demand = np.zeros(count * districts)
-    cheapest = np.full(count, UNLIMITED, dtype=np.int64)
-    unit = np.zeros(count, dtype=np.int64)
-    degree = cells.degree[group_of_place]
-    ends = np.cumsum(degree)
-    begin = 0
-    while begin < len(filled):
+def _read_arcs(problem: AllocationProblem, cells: Cells) -> tuple[Int64, Int64, Int64]:
+    """Per fund the acceptable needs, the cheapest of them and the common unit of their costs (F, rupiah)."""
+    count, groups = len(problem.funds), len(cells.degree)
+    fund_class, classes = problem.funds.cost_class, cells.cost.shape[1]
+    size_of_group = np.bincount(cells.group, weights=cells.size, minlength=groups)
+    # Per group: its cheapest need and the unit of its costs, by fund cost class. Few groups differ in
+    # these, so what a fund sees of the distinct ones says as much as all of its arcs.
+    priced = np.concatenate(
+        [np.full((groups, classes), UNLIMITED, dtype=np.int64), np.zeros((groups, classes), dtype=np.int64)],
+        axis=1,
+    )
+    first = np.flatnonzero(np.diff(cells.group, prepend=-1))
+    if len(first):
+        priced[cells.group[first], :classes] = np.minimum.reduceat(cells.cost, first, axis=0)
+        priced[cells.group[first], classes:] = np.gcd.reduceat(cells.cost, first, axis=0)
+    kind, kept = unique_rows(priced.view(np.uint8))
+    kinds = priced[kept]
+    demand = np.zeros(count)
+    flat = np.zeros(count * len(kinds), dtype=np.bool_)
+    for begin, end in _spans(cells.degree):
+        fund = cells.arc_fund[cells.arc_start[begin] : cells.arc_start[end]]
+        degree = cells.degree[begin:end]
+        demand += np.bincount(fund, weights=np.repeat(size_of_group[begin:end], degree), minlength=count)
+        flat[fund * len(kinds) + np.repeat(kind[begin:end], degree)] = True
+    seen = flat.reshape(count, len(kinds))
+    cheapest = np.where(seen, kinds[:, fund_class].T, UNLIMITED).min(axis=1, initial=UNLIMITED)
+    unit = np.gcd.reduce(np.where(seen, kinds[:, classes + fund_class].T, 0), axis=1)
+    return demand.astype(np.int64), cheapest, np.maximum(unit, 1)
+
+
+def _demand_by_district(problem: AllocationProblem, cells: Cells, capped: Int64) -> Int64:
+    """Acceptable needs by district for the funds with a district cap (their number x D)."""
+    number = np.full(len(problem.funds), -1, dtype=np.int64)
+    number[capped] = np.arange(len(capped))
+    demand = np.zeros(len(capped) * problem.districts)
+    if not len(capped):
+        return demand.reshape(0, problem.districts).astype(np.int64)
+    size = cells.size
+    chosen = np.flatnonzero(number[cells.arc_fund] >= 0)
+    place = np.searchsorted(chosen, cells.arc_start)
+    first, degree = place[cells.group], np.diff(place)[cells.group]
+    for begin, end in _spans(degree):
+        cell, arc = expand(first[begin:end], degree[begin:end])
+        target = number[cells.arc_fund[chosen[arc]]] * problem.districts + cells.district[begin:end][cell]
+        demand += np.bincount(target, weights=size[begin:end][cell], minlength=len(demand))
+    return demand.reshape(len(capped), problem.districts).astype(np.int64)
+
+
+def _spans(length: Int64) -> list[tuple[int, int]]:
+    """Cut rows into spans of about ``_CHUNK`` members."""
+    ends, spans, begin = np.cumsum(length), [], 0
+    while begin < len(length):
         before = int(ends[begin - 1]) if begin else 0
         end = max(begin + 1, int(np.searchsorted(ends, before + _CHUNK, side="right")))
-        owner, arc = expand(cells.arc_start[group_of_place[begin:end]], degree[begin:end])
-        fund = cells.arc_fund[arc]
-        target = fund.astype(np.int64) * districts + district_of_place[begin:end][owner]
-        demand += np.bincount(target, weights=needs[begin:end][owner], minlength=count * districts)
-        cost = cheapest_of_group[group_of_place[begin:end][owner], problem.funds.cost_class[fund]]
-        np.minimum.at(cheapest, fund, cost)
-        np.gcd.at(unit, fund, unit_of_group[group_of_place[begin:end][owner], problem.funds.cost_class[fund]])
+        spans.append((begin, end))
         begin = end
-    return demand.reshape(count, districts).astype(np.int64), cheapest, np.maximum(unit, 1)
+    return spans
 
 
 def expand(start: Int64, length: Int64) -> tuple[Int64, Int64]:

@@ -111,6 +111,9 @@ class Plan:
     def add(self, arc: Int64, count: Int64 | int) -> None:
         """Put workers on arcs (negative: take them off); indices may repeat."""
         arcs = self.arcs
+        if len(arc) == 1 and isinstance(count, int):
+            self._add_at(int(arc[0]), count)
+            return
         counts = np.broadcast_to(np.asarray(count, dtype=np.int64), arc.shape)
         np.add.at(self.flow, arc, counts)
         np.add.at(self.funded, arcs.cell[arc], counts)
@@ -118,6 +121,16 @@ class Plan:
         np.subtract.at(self.heads, arcs.fund[arc], counts)
         np.subtract.at(self.room, arcs.slot[arc], counts)
         self.room[-1] = UNLIMITED
+
+    def _add_at(self, arc: int, count: int) -> None:
+        """``add`` on one arc, twenty times as fast: exchanges move one worker at a time."""
+        arcs, fund, slot = self.arcs, self.arcs.fund[arc], self.arcs.slot[arc]
+        self.flow[arc] += count
+        self.funded[arcs.cell[arc]] += count
+        self.money[fund] -= count * arcs.cost[arc]
+        self.heads[fund] -= count
+        if slot >= 0:
+            self.room[slot] -= count
 
     def snapshot(self) -> tuple[Int64 | Bool, ...]:
         """A copy of everything that moves, for ``restore``."""
@@ -162,6 +175,12 @@ class Plan:
         """The lowest funded score of each cell (K); a huge number when none is."""
         at = self.cells.start[:-1] + self.funded - 1
         return np.where(self.funded > 0, self.cells.score[at], 1 << 40).astype(np.int64)
+
+    def scores_around(self, cell: int) -> tuple[int, int]:
+        """``next_score`` and ``last_score`` of one cell."""
+        cells, at = self.cells, self.cells.start[cell] + self.funded[cell]
+        coming = int(cells.score[at]) if at < cells.start[cell + 1] else 0
+        return coming, int(cells.score[at - 1]) if self.funded[cell] > 0 else 1 << 40
 
 
 def accept_requests(plan: Plan, arc: Int64, order: Float) -> Bool:

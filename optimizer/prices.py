@@ -18,7 +18,7 @@ import numpy.typing as npt
 from scipy import optimize
 
 from optimizer.limits import UNLIMITED, expand
-from optimizer.market import Float, Market, pool_prices
+from optimizer.market import Float, Market, pool_prices, zero_prices
 from optimizer.problem import Int32, Int64
 from optimizer.result import Prices
 
@@ -64,15 +64,16 @@ def cell_prices(market: Market, prices: Prices, surcharge: Float | None = None) 
         has = lane >= 0
         asked = cells.cost[has, fund_cost_class] * lane_price[lane[has]]
         best[has] = np.minimum(best[has], asked)
+    asking = _Asking(market, prices, fund_price)
     for part in _capped_chunks(market):
-        owner, arc = expand(
-            market.capped_start[cells.group[part]], np.diff(market.capped_start)[cells.group[part]]
-        )
-        if not len(arc):
-            continue
-        asked = _capped_price(market, prices, fund_price, part[owner], market.capped_fund[arc])
-        rows = np.flatnonzero(np.diff(owner, prepend=-1))
-        np.minimum.at(best, part[owner[rows]], np.minimum.reduceat(asked, rows))
+        length = np.diff(market.capped_start)[cells.group[part]]
+        before = np.cumsum(length) - length
+        arc = np.repeat(market.capped_start[cells.group[part]] - before, length)
+        arc += np.arange(len(arc))
+        asked = asking.of(part, length, market.capped_fund[arc])
+        some = np.flatnonzero(length)
+        if len(some):
+            best[part[some]] = np.minimum(best[part[some]], np.minimum.reduceat(asked, before[some]))
     return best
 
 
@@ -141,6 +142,7 @@ def gather_options(
             near = (arc_price - lane_price[owner]) * lowest[lanes][owner] <= margin
             owner, lane_pool = owner[near], lane_pool[near]
     lane_start = np.searchsorted(owner, np.arange(len(lanes) + 1))
+    asking = _Asking(market, zero_prices(market.problem) if prices is None else prices, fund_price)
     # Options by cell: lanes first, then capped funds, in chunks of cells.
     parts: list[tuple[npt.NDArray[np.generic], ...]] = []
     capped_size = np.diff(market.capped_start)[group]
@@ -168,7 +170,7 @@ def gather_options(
             asked = np.empty(len(cell))
             is_lane = lane_row >= 0
             asked[is_lane] = cost_row[is_lane] * lane_price[lane_row[is_lane]]
-            asked[~is_lane] = _capped_price(market, prices, fund_price, here[cap_cell], cap_fund)
+            asked[~is_lane] = asking.of(here, capped_size[begin:end], cap_fund)
             best = np.full(len(here), np.inf)
             np.minimum.at(best, cell, asked)
             near = asked <= best[cell] + margin
@@ -386,13 +388,26 @@ def _lane_minimum(market: Market, pool_price: Float) -> Float:
     return np.asarray(np.minimum.reduceat(pool_price[market.lane_pool], market.lane_start[:-1]))
 
 
-def _capped_price(
-    market: Market, prices: Prices, fund_price: Float, cell: npt.NDArray[np.integer], fund: Int32
-) -> Float:
-    cost = market.cells.cost[cell, market.fund_class[fund]]
-    asked = cost * fund_price[fund] + prices.head[fund]
-    slot = market.room_slot[fund, market.cells.district[cell]]
-    return np.asarray(asked + np.where(slot >= 0, prices.district[fund, market.cells.district[cell]], 0.0))
+class _Asking:
+    """What capped funds ask per worker, read from tables by cost row and by district."""
+
+    def __init__(self, market: Market, prices: Prices, fund_price: Float) -> None:
+        cells = market.cells
+        self._cells, self._funds = cells, len(market.problem.funds)
+        money = cells.cost_table[:, market.fund_class] * fund_price + prices.head
+        self._money = np.ascontiguousarray(money).reshape(-1)
+        room = np.where(market.room_slot >= 0, prices.district, 0.0)
+        self._room = np.ascontiguousarray(room.T).reshape(-1) if room.any() else None
+
+    def of(self, cell: npt.NDArray[np.integer], length: Int64, fund: Int32) -> Float:
+        """Score units per arc; cell ``i`` owns the next ``length[i]`` of the ``fund`` rows."""
+        asked = self._money[
+            np.repeat(self._cells.cost_row[cell].astype(np.int64) * self._funds, length) + fund
+        ]
+        if self._room is not None:
+            row = np.repeat(self._cells.district[cell].astype(np.int64) * self._funds, length)
+            asked += self._room[row + fund]
+        return asked
 
 
 def _capped_chunks(market: Market) -> list[Int64]:

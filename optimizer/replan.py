@@ -14,7 +14,7 @@ from optimizer.descent import PriceSearch
 from optimizer.market import Market
 from optimizer.plan import Plan, accept_requests, make_arcs, open_arcs
 from optimizer.prices import gather_options
-from optimizer.problem import NONE, AllocationProblem
+from optimizer.problem import NONE, AllocationProblem, Int64
 from optimizer.rounding import wanted_workers
 from optimizer.rules import pair_accepted
 
@@ -33,18 +33,25 @@ def resume_plan(problem: AllocationProblem, market: Market, search: PriceSearch,
     fund = problem.workers.current_fund[held]
     stands = market.limits.usable[fund] & pair_accepted(problem, held, fund)
     held, fund = held[stands], fund[stands]
-    key, count = np.unique(cells.cell_of_worker[held].astype(np.int64) * funds + fund, return_counts=True)
+    key, count = _count_keys(cells.cell_of_worker[held].astype(np.int64) * funds + fund)
     funded = np.bincount(cells.cell_of_worker[held], minlength=cells.count)
     few = int(cells.degree[cells.group].sum()) <= _FEW_ARCS
     seeking = np.arange(cells.count) if few else np.flatnonzero(wanted_workers(cells, search.asked) > funded)
     options = gather_options(market, seeking, search.prices, margin)
     near = open_arcs(market, options, search.prices)
-    every = np.union1d(key, near.cell.astype(np.int64) * funds + near.fund)
+    every, _ = _count_keys(np.concatenate([key, near.cell.astype(np.int64) * funds + near.fund]))
     arcs = make_arcs(market, every // funds, every % funds, search.prices)
     plan = Plan(cells, market.limits, market.room, arcs, market.limits.usable)
     plan.add(np.atleast_1d(np.searchsorted(every, key)), count)
     _drop_what_no_longer_fits(plan)
     return plan
+
+
+def _count_keys(key: Int64) -> tuple[Int64, Int64]:
+    """Distinct keys, ascending, and how often each occurs; sorting beats hashing here by far."""
+    ordered = np.sort(key)
+    first = np.flatnonzero(np.diff(ordered, prepend=-1))
+    return ordered[first], np.diff(np.append(first, len(ordered)))
 
 
 def _drop_what_no_longer_fits(plan: Plan) -> None:

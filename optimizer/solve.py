@@ -49,6 +49,9 @@ _MOST_PER_LANE = 32
 #: How much worse than the last full solve a warm plan's gap may be.
 _WARM_LOSS = 0.0005
 
+#: Rounds of exchanges after a warm start: the first few bring nearly all.
+_WARM_ROUNDS = 6
+
 #: Arcs above which lanes keep a choice of their funds; the weights that rounding draws by are then
 #: at least this warm (in score units), or small funds would stay unasked.
 _MOST_ARCS, _THINNED = 2_000_000, 0.05
@@ -133,17 +136,19 @@ def _replan(
     if not (problem.workers.current_fund != NONE).any():
         return None
     with clock.phase("replan"):
-        search = find_prices(market, clock, seed, previous, 0.0, stand=True)
+        search = PriceSearch(market, clock)
+        search.offer(previous)
         unit = _score_unit(market)
         plan = resume_plan(problem, market, search, 3.0 * unit)
         weight = soft_weights(plan.arcs.price, plan.arcs.cell, market.cells.count, 0.2 * unit)
         stopped = _until(clock, 0.5)
         round_flows(plan, search.asked, weight, np.random.default_rng(seed), stopped)
         fill_leftovers(plan, _never)
-        exchange_workers(plan, stopped, rounds=20)
+        exchange_workers(plan, stopped, rounds=_WARM_ROUNDS)
         meet_minimums(plan, stopped)
         fill_leftovers(plan, _never)
-        _serve_later_tiers(problem, policy, plan, clock)
+        # What later tiers may take of coverage they took in the full solve: not again in every run.
+        _serve_later_tiers(problem, policy, plan, clock, int(search.bound * (1.0 - previous.gap)))
     gap = (search.bound - plan.value()) / max(1.0, search.bound)
     usual = 0.0004 + 0.12 * len(problem.funds) / len(problem.workers)
     return (search, plan) if gap <= max(usual, previous.gap) + _WARM_LOSS else None
@@ -193,12 +198,16 @@ def _make_plan(market: Market, search: PriceSearch, clock: Clock, seed: int) -> 
     return plan
 
 
-def _serve_later_tiers(problem: AllocationProblem, policy: Policy, plan: Plan, clock: Clock) -> None:
+def _serve_later_tiers(
+    problem: AllocationProblem, policy: Policy, plan: Plan, clock: Clock, least: int = 0
+) -> None:
+    """Improve the tiers after coverage within their allowances; coverage stays at ``least`` or above."""
     stopped = _until(clock, 0.9)
     value = plan.value()
     for number, tier in enumerate(policy.tiers):
         if tier.name == "equity":
-            raise_poorest_district(plan, problem.districts, floor_for(policy, value, 0, number), stopped)
+            floor = min(value, max(least, floor_for(policy, value, 0, number)))
+            raise_poorest_district(plan, problem.districts, floor, stopped)
         if tier.name == "apbd_saving":
             shift_to_companies(plan, problem.funds.kind, problem.funds.expiry_rank, stopped)
 

@@ -54,8 +54,9 @@ def changed_proposals(problem: AllocationProblem, fund_of_worker: Int32) -> int:
 def village_fund_pairs(problem: AllocationProblem, fund_of_worker: Int32) -> int:
     """Different funds at work per village, summed over villages."""
     funded = fund_of_worker >= 0
-    pairs = problem.workers.village[funded].astype(np.int64) * max(len(problem.funds), 1)
-    return len(np.unique(pairs + fund_of_worker[funded]))
+    pairs = problem.workers.village[funded] * np.int64(max(len(problem.funds), 1)) + fund_of_worker[funded]
+    pairs.sort()
+    return int(np.count_nonzero(np.diff(pairs, prepend=-1)))
 
 
 def tier_value(
