@@ -88,3 +88,14 @@ class Statement(Base):
     signature: Mapped[bytes]
     signed_by: Mapped[str] = mapped_column(comment="who of the company asked for it")
     signed_at: Mapped[dt.datetime]
+
+
+class MessageMark(Base):
+    """How far one person has read the company's messages; no row: not at all."""
+
+    __tablename__ = "message_mark"
+
+    account_id: Mapped[uuid.UUID] = mapped_column(
+        ForeignKey("account.id"), primary_key=True, comment="whose mark"
+    )
+    read_at: Mapped[dt.datetime] = mapped_column(comment="when the newest message that was read arose")

@@ -31,6 +31,8 @@ from portal.administration.policies import router as policies_router
 from portal.alerts import router as alerts_router
 from portal.api.problem import install_problems
 from portal.api.resources import router as api_router
+from portal.company.impact import router as impact_router
+from portal.company.messages import router as messages_router
 from portal.company.offers import router as offers_router
 from portal.company.overview import router as company_router
 from portal.company.statement import router as statement_router
@@ -93,6 +95,8 @@ _ROUTERS: Final = (
     alerts_router,
     company_router,
     company_workers_router,
+    impact_router,
+    messages_router,
     statement_router,
     offers_router,
     village_router,

@@ -32,6 +32,8 @@ ENTRIES: Final = (
     Entry("/what-if", _("What if"), Permission.ASK_WHAT_IF),
     Entry("/company", _("Our pledges"), Permission.READ_OWN_FUNDS),
     Entry("/company/workers", _("Workers we fund"), Permission.READ_OWN_FUNDS),
+    Entry("/company/impact", _("Impact"), Permission.READ_OWN_FUNDS),
+    Entry("/company/messages", _("Messages"), Permission.READ_OWN_FUNDS),
     Entry("/company/statements", _("Proof"), Permission.READ_OWN_FUNDS),
     Entry("/company/offers", _("Pledge more"), Permission.OFFER_PLEDGE),
     Entry("/village", _("Workers to confirm"), Permission.VERIFY_WORKERS),

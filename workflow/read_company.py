@@ -101,19 +101,34 @@ _COVER = text(
     """  # noqa: S608 - put together from constants
 )
 
-_MESSAGES = text(
+_COVER_MONTHS = text(
     f"""
-    SELECT j.recorded_at AS at, j.kind, f.name, j.amount_rupiah,
-           (SELECT count(*) FROM enrolment_line e JOIN proposal p ON p.id = e.proposal_id
-            WHERE j.kind = 'disburse' AND p.fund_id = f.id AND e.answered_by = j.cause_id
-              AND e.answer = 'accepted') AS workers
-    FROM ({_OWN}) f JOIN journal_entry j ON j.fund_id = f.id
-    WHERE j.kind IN ('pledge', 'top_up', 'reduce', 'disburse', 'expire')
-    UNION ALL
-    SELECT o.closed_at, 'offer_' || o.state, o.name, o.amount_rupiah, 0 FROM pledge_offer o
-    WHERE o.funder = :funder AND o.state IN ('confirmed', 'declined')
-    ORDER BY 1 DESC LIMIT :most
+    SELECT m.month, count(DISTINCT n.worker_id) AS workers
+    FROM ({_OWN}) f JOIN proposal p ON p.fund_id = f.id AND p.state IN ('approved', 'enrolled')
+    JOIN funded_month m ON m.proposal_id = p.id JOIN coverage_need n ON n.id = p.need_id
+    GROUP BY 1 ORDER BY 1
     """  # noqa: S608 - put together from constants
+)
+
+#: What changed for a company, each with a place of its own in the order; ``:funder`` is whose. Money and
+#: words of offices alone: nothing here counts or names people.
+MESSAGES: Final = f"""
+    SELECT j.recorded_at AS at, 'j' || j.id AS ref, j.kind, f.name, j.amount_rupiah,
+           CAST(NULL AS text) AS remark
+    FROM ({_OWN}) f JOIN journal_entry j ON j.fund_id = f.id
+    WHERE j.kind IN ('pledge', 'top_up', 'reduce', 'post', 'disburse', 'refund', 'expire')
+    UNION ALL
+    SELECT o.closed_at, 'o' || o.id, 'offer_' || o.state, o.name, o.amount_rupiah, o.remark
+    FROM pledge_offer o WHERE o.funder = :funder AND o.state IN ('confirmed', 'declined')
+    UNION ALL
+    SELECT s.signed_at, 's' || s.number, 'statement', s.period_from || ' – ' || s.period_to,
+           CAST(s.content->>'disbursed_rupiah' AS int8), NULL
+    FROM statement s WHERE s.funder = :funder
+    """  # noqa: S608 - put together from constants
+_NEWEST = text(f"SELECT * FROM ({MESSAGES}) AS message ORDER BY at DESC, ref DESC LIMIT :most")  # noqa: S608
+_UNREAD = text(
+    f"SELECT count(*) FROM ({MESSAGES}) AS message"  # noqa: S608
+    " WHERE CAST(:read_at AS timestamptz) IS NULL OR at > :read_at"
 )
 
 
@@ -157,13 +172,23 @@ class MonthOfMoney:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """Something that changed for the company; ``workers`` only where people were enrolled."""
+    """Something that changed for the company. ``kind`` is a journal entry's kind, ``offer_confirmed``,
+    ``offer_declined`` (``remark`` says why) or ``statement``; ``ref`` is its own for good."""
 
     at: dt.datetime
+    ref: str
     kind: str
     name: str
     amount_rupiah: int
-    workers: int
+    remark: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class MonthOfCover:
+    """How many people a month covers; ``None`` where they would be too few to be counted."""
+
+    month: dt.date
+    workers: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,8 +321,19 @@ def read_impact(
 
 def read_messages(connection: Connection, funder: str, most: int = 100) -> list[Message]:
     """What changed for the company, the latest first."""
-    rows = connection.execute(_MESSAGES, {"funder": funder, "most": most})
+    rows = connection.execute(_NEWEST, {"funder": funder, "most": most})
     return [Message(**row._mapping) for row in rows]
+
+
+def count_unread(connection: Connection, funder: str, read_at: dt.datetime | None) -> int:
+    """Messages after ``read_at``; all of them for who has never read any."""
+    return int(connection.scalar(_UNREAD, {"funder": funder, "read_at": read_at}) or 0)
+
+
+def read_cover_months(connection: Connection, funder: str) -> list[MonthOfCover]:
+    """People covered month by month, as committed money pays for it."""
+    rows = connection.execute(_COVER_MONTHS, {"funder": funder})
+    return [MonthOfCover(row.month, row.workers if row.workers >= SMALLEST_GROUP else None) for row in rows]
 
 
 def _reach(rows: Any) -> Reach:

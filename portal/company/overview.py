@@ -12,8 +12,10 @@ from portal.accounts.sign_in import now
 from portal.page import page_language, render_page
 from portal.plot import draw, plot_response
 from portal.unit import open_unit
+from workflow.mark_messages import read_mark
 from workflow.read_company import (
     SMALLEST_GROUP,
+    count_unread,
     counts_may_be_shown,
     read_funds,
     read_impact,
@@ -31,11 +33,13 @@ CompanyReader = Annotated[Visitor, require(Permission.READ_OWN_FUNDS)]
 def show_company(request: Request, visitor: CompanyReader) -> Response:
     """Money first, then people, then what has changed."""
     portal, funder = request.app.state.portal, funder_of(visitor)
+    mark = read_mark(portal.engine, visitor.account_id)
     with open_unit(portal.engine, visitor) as connection:
         funds = read_funds(connection, funder)
         impact = read_impact(connection, funder)
         months = read_months(connection, funder, portal.timezone(portal.settings.regencies[0]))
         messages = read_messages(connection, funder, 12)
+        unread = count_unread(connection, funder, mark)
     return render_page(
         request,
         "company/overview.html",
@@ -46,6 +50,7 @@ def show_company(request: Request, visitor: CompanyReader) -> Response:
         impact=impact,
         months=months,
         messages=messages,
+        unread=unread,
         ending=[fund for fund in funds if fund.ends_soon(now().date())],
     )
 

@@ -62,6 +62,9 @@ ROWS: Final[dict[tuple[str, str], Row]] = {
         )
         for part in ("", "/table", "/certificate")
     },
+    ("POST", "/company/messages/read"): Row(
+        signed_in(303, *_COMPANIES), {"until": "2026-01-01T00:00:00+00:00"}
+    ),
     ("GET", "/verify/{code}"): Row(public(404)),
     ("GET", "/company/offers"): Row(signed_in(200, *_COMPANIES)),
     ("POST", "/company/offers"): Row(signed_in(422, *_COMPANIES), _OFFER),
@@ -84,6 +87,10 @@ ROWS: Final[dict[tuple[str, str], Row]] = {
             "/company/workers.xlsx",
             "/company/workers.csv",
             "/company/statements",
+            "/company/impact",
+            "/company/impact/months.svg",
+            "/company/impact/districts.svg",
+            "/company/messages",
         )
     },
 }

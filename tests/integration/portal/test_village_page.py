@@ -57,9 +57,9 @@ def state_of(engine: Engine, need_id: int) -> tuple[str, str | None]:
     return row.state, row.unfunded_reason
 
 
-def propose(engine: Engine, need_id: int, code: str) -> None:
+def propose(engine: Engine, need_id: int, code: str, **of_pledge: Any) -> None:
     """A line that holds 50,400 rupiah of a new pledge for the need."""
-    apply_fund(engine, pledge(code, 1_000_000))
+    apply_fund(engine, pledge(code, 1_000_000, **of_pledge))
     run = uuid.uuid4()
     with engine.begin() as connection:
         fund_id = connection.scalar(text("SELECT id FROM fund WHERE code = :code"), {"code": code})

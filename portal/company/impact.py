@@ -1,0 +1,96 @@
+"""Impact: whom a company's money covers, when and where, what that cover is, and by which law."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, Final
+
+import altair as alt
+from fastapi import APIRouter, Request, Response
+
+from models.programme import Programme
+from models.tariff import Payer, default_table
+from portal.company.overview import CompanyReader, funder_of
+from portal.page import page_language, render_page
+from portal.plot import COLOURS, draw, plot_response
+from portal.region_name import region_name
+from portal.unit import open_unit
+from workflow.read_company import SMALLEST_GROUP, Reach, read_cover_months, read_impact
+
+router = APIRouter(prefix="/company/impact")
+
+_OTHERS: Final = {"id": "Kecamatan lain", "en": "Other districts"}
+_WORKERS: Final = {"id": "pekerja", "en": "workers"}
+
+
+@router.get("")
+def show_impact(request: Request, visitor: CompanyReader) -> Response:
+    """People and months in all, by month, by programme and by district."""
+    funder = funder_of(visitor)
+    with open_unit(request.app.state.portal.engine, visitor) as connection:
+        impact = read_impact(connection, funder)
+        months = read_cover_months(connection, funder)
+    return render_page(
+        request,
+        "company/impact.html",
+        visitor=visitor,
+        impact=impact,
+        months=months,
+        smallest=SMALLEST_GROUP,
+        enough=is_enough,
+        sources=legal_sources(),
+    )
+
+
+@router.get("/months.svg")
+def plot_months(request: Request, visitor: CompanyReader) -> Response:
+    """Workers covered in each month, as the page's table has them."""
+    language = page_language(request)
+    with open_unit(request.app.state.portal.engine, visitor) as connection:
+        months = read_cover_months(connection, funder_of(visitor))
+    values = [{"month": each.month.isoformat(), "workers": each.workers} for each in months if each.workers]
+    chart = alt.Chart(alt.InlineData(values=values), width=720, height=220).mark_bar(color=COLOURS[0])
+    encoded = chart.encode(
+        x=alt.X("month:O", timeUnit="yearmonth", title=None),
+        y=alt.Y("workers:Q", title=_WORKERS[language], axis=alt.Axis(tickMinStep=1)),
+    )
+    return plot_response(draw(encoded, language))
+
+
+@router.get("/districts.svg")
+def plot_districts(request: Request, visitor: CompanyReader) -> Response:
+    """Workers covered in each district, as the page's table has them."""
+    language = page_language(request)
+    with open_unit(request.app.state.portal.engine, visitor) as connection:
+        impact = read_impact(connection, funder_of(visitor))
+    values: list[dict[str, Any]] = [
+        {"district": region_name(code) if code else _OTHERS[language], "workers": reach.workers}
+        for code, reach in impact.districts.items()
+    ]
+    chart = alt.Chart(alt.InlineData(values=values), width=560, height=alt.Step(20)).mark_bar(
+        color=COLOURS[0]
+    )
+    encoded = chart.encode(
+        x=alt.X("workers:Q", title=_WORKERS[language], axis=alt.Axis(tickMinStep=1)),
+        y=alt.Y("district:N", title=None, sort="-x"),
+    )
+    return plot_response(draw(encoded, language))
+
+
+def is_enough(reach: Reach) -> bool:
+    """Whether its people are too many to be recognised, or none."""
+    return reach.workers == 0 or reach.workers >= SMALLEST_GROUP
+
+
+@cache
+def legal_sources() -> dict[str, str]:
+    """Programme -> the law that its price in the tariff table goes by."""
+    rows = default_table().rows
+    return {
+        programme: next(
+            row.law.partition(" (")[0]
+            for row in rows
+            if row.programme == programme and row.payer in (None, Payer.CSR) and not row.switch
+        )
+        for programme in Programme
+    }
