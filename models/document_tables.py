@@ -14,12 +14,15 @@ MOST_BYTES = 10 * 1024 * 1024
 
 
 class FundDocument(Base):
-    """A file of a fund. ``kind`` is what its content was seen to be, whatever it was called."""
+    """A file of a fund. ``kind`` is what its content was seen to be, whatever it was called.
+
+    Rows are never changed or removed (a trigger refuses it): what a decision rested on stays.
+    """
 
     __tablename__ = "fund_document"
     __table_args__ = (
-        CheckConstraint("kind IN ('pdf', 'png', 'jpeg', 'xlsx')", name="kind_known"),
-        CheckConstraint("octet_length(sha256) = 32", name="hash_is_sha256"),
+        CheckConstraint("kind IN ('pdf', 'png', 'jpeg', 'xlsx', 'docx')", name="kind_known"),
+        CheckConstraint("sha256 = sha256(content)", name="hash_is_sha256"),
         CheckConstraint(f"octet_length(content) BETWEEN 1 AND {MOST_BYTES}", name="size_limited"),
         CheckConstraint("length(name) BETWEEN 1 AND 120", name="name_given"),
         Index("uq_fund_document_content", "fund_id", "sha256", unique=True),

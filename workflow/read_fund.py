@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,14 @@ from models.tables import Fund, JournalEntry
 
 _LINES = text(
     "SELECT state, count(*) AS lines FROM proposal WHERE fund_id = :fund_id GROUP BY state ORDER BY state"
+)
+_DOCUMENTS = text(
+    "SELECT id, name, kind, sha256, octet_length(content) AS size_bytes, added_by, added_at"
+    " FROM fund_document WHERE fund_id = :fund_id ORDER BY added_at DESC, id"
+)
+_DOCUMENT = text(
+    "SELECT d.name, d.kind, d.content, d.sha256 FROM fund_document d JOIN fund f ON f.id = d.fund_id"
+    " WHERE d.id = :id AND f.regency_code = :regency"
 )
 
 
@@ -95,3 +104,13 @@ def check_chain(connection: Connection, fund_id: int, code: str) -> ChainState:
             return ChainState(number, number, previous)
         previous = entry.hash
     return ChainState(number, None, previous)
+
+
+def read_documents(connection: Connection, fund_id: int) -> Sequence[Row[Any]]:
+    """The fund's documents without their content, the newest first."""
+    return connection.execute(_DOCUMENTS, {"fund_id": fund_id}).all()
+
+
+def find_document(connection: Connection, regency: str, document_id: uuid.UUID) -> Row[Any] | None:
+    """One document of a fund of the regency with its content, or ``None``."""
+    return connection.execute(_DOCUMENT, {"id": document_id, "regency": regency}).one_or_none()

@@ -12,6 +12,7 @@ from models.programme import bundle_of_mask
 from portal.access import GRANTS, NotFoundError, Permission, require
 from portal.export import Cell, Column, Sheet, export
 from portal.listing import Listing, read_listing
+from portal.office.documents import router as documents_router
 from portal.office.funds_edit import router as edit_router
 from portal.office.regency import regency_of
 from portal.page import render_page
@@ -20,6 +21,7 @@ from portal.unit import open_unit
 from workflow.read_fund import (
     FundSheet,
     check_chain,
+    read_documents,
     read_fund,
     read_funds,
     read_journal,
@@ -29,6 +31,7 @@ from workflow.sign_in import Visitor
 
 router = APIRouter()
 router.include_router(edit_router)
+router.include_router(documents_router)
 Reader = Annotated[Visitor, require(Permission.READ_FUNDS)]
 
 _ENTRIES_PER_PAGE: Final = 25
@@ -82,6 +85,7 @@ def show_fund(
         fund = find_fund(request, visitor, connection, code)
         entries = read_journal(connection, fund.row.id, before, _ENTRIES_PER_PAGE + 1)
         lines = read_lines(connection, fund.row.id)
+        documents = read_documents(connection, fund.row.id)
     return render_page(
         request,
         "office/fund_sheet.html",
@@ -94,6 +98,7 @@ def show_fund(
         older=len(entries) > _ENTRIES_PER_PAGE,
         newest=before is None,
         lines=lines,
+        documents=documents,
         may_change=Permission.CHANGE_FUNDS in GRANTS[visitor.role],
         sent=request.query_params.get("sent", ""),
     )

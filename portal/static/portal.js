@@ -43,3 +43,15 @@
     if (other) other.value = event.target.value;
   });
 })();
+
+// A file that is too large is told before it is sent: a server that does not read it could not answer in words.
+(() => {
+  "use strict";
+  document.addEventListener("change", (event) => {
+    const field = event.target;
+    if (!field.matches("input[type=file][data-most-bytes]")) return;
+    const large = [...field.files].some((file) => file.size > Number(field.dataset.mostBytes));
+    field.setCustomValidity(large ? field.dataset.tooLarge : "");
+    field.reportValidity();
+  });
+})();
