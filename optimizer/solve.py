@@ -34,6 +34,7 @@ from optimizer.policy import Policy
 from optimizer.prices import gather_options
 from optimizer.problem import NONE, AllocationProblem, Int32, Int64
 from optimizer.progress import Clock, Progress
+from optimizer.prove_coverage import prove_coverage
 from optimizer.replan import resume_plan
 from optimizer.result import AllocationResult, Prices, Status, TierResult
 from optimizer.rounding import balance_weights, fill_leftovers, round_flows
@@ -48,6 +49,10 @@ _MOST_PER_LANE = 32
 
 #: How much worse than the last full solve a warm plan's gap may be.
 _WARM_LOSS = 0.0005
+
+#: Pairs from which coverage goes to branch and bound first (below, CP-SAT closes it at once), and the
+#: share of the time that is left which it may take.
+_BRANCHED, _BRANCHED_SHARE = 200, 0.7
 
 #: Rounds of exchanges after a warm start: the first few bring nearly all.
 _WARM_ROUNDS = 6
@@ -96,8 +101,16 @@ def solve(
         fund_of_worker = assign_workers(problem, plan)
     coverage_bound = _floored(min(search.bound, float(scores.sum())))
     exact = None
-    if not clock.stopped and 0 < int(cells.degree[cells.group] @ cells.size) <= EXACT_PAIRS:
+    pairs = int(cells.degree[cells.group] @ cells.size)
+    if not clock.stopped and 0 < pairs <= EXACT_PAIRS:
         with clock.phase("exact"):
+            if pairs >= _BRANCHED and policy.tiers[0].name == "coverage":
+                proof = prove_coverage(
+                    problem, scores, limits.usable, search.prices, search.bound, fund_of_worker, clock,
+                    _BRANCHED_SHARE * clock.left_seconds, seed,
+                )  # fmt: skip
+                fund_of_worker, coverage_bound = proof.fund_of_worker, min(coverage_bound, proof.bound)
+                clock.report("exact", value=float(proof.value), bound=float(coverage_bound))
             exact = solve_exactly(problem, policy, fund_of_worker, coverage_bound, clock, seed)
             fund_of_worker = fund_of_worker if exact is None else exact.fund_of_worker
     with clock.phase("bounds"):
