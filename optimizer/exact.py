@@ -20,7 +20,7 @@ from optimizer.policy import Policy
 from optimizer.problem import NONE, AllocationProblem, FundKind, Int32, Int64
 from optimizer.progress import Clock
 from optimizer.rules import pair_accepted, pair_cost_rupiah
-from optimizer.tiers import worker_scores
+from optimizer.tiers import covered_by_district, worker_scores
 
 #: Largest number of worker-fund pairs that is tried exactly.
 EXACT_PAIRS = 6_000
@@ -121,12 +121,15 @@ class _Model:
         present = np.flatnonzero(needs)
         if not len(present):
             return cp_model.LinearExpr.sum([]), 1.0
-        common = math.lcm(*(int(count) for count in needs[present]))
+        covered = covered_by_district(problem)
+        people = needs + covered
+        common = math.lcm(*(int(count) for count in people[present]))
         if common > 1 << 40:
             raise OverflowError("district sizes have no small common multiple")
         share = model.new_int_var(0, common, "share")
         for one in present:
-            model.add(self._sum(np.flatnonzero(self.district == one)) * (common // int(needs[one])) >= share)
+            funded = self._sum(np.flatnonzero(self.district == one))
+            model.add((funded + int(covered[one])) * (common // int(people[one])) >= share)
         return share, 1.0 / common
 
     def hint(self, plan: Int32) -> None:

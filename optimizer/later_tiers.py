@@ -11,23 +11,28 @@ from collections.abc import Callable
 
 import numpy as np
 
-from optimizer.limits import UNLIMITED, expand
-from optimizer.market import Market
+from optimizer.market import Float, Market
 from optimizer.plan import Plan, accept_requests
 from optimizer.policy import Policy
 from optimizer.prices import cell_prices, exact_bound
 from optimizer.problem import NONE, AllocationProblem, FundKind, Int8, Int32, Int64
 from optimizer.result import Prices
+from optimizer.rounding import wanted_workers
+from optimizer.tiers import covered_by_district
 
 
-def raise_poorest_district(plan: Plan, districts: int, floor: int, stopped: Callable[[], bool]) -> int:
-    """Swap workers into the district with the smallest ratio while coverage stays at ``floor`` or above."""
+def raise_poorest_district(plan: Plan, covered: Int64, floor: int, stopped: Callable[[], bool]) -> int:
+    """Swap workers into the district with the smallest ratio while coverage stays at ``floor`` or above.
+
+    ``covered`` (D) are people whom approved lines cover already.
+    """
+    districts = len(covered)
     if not districts:
         return 0
     cells, arcs = plan.cells, plan.arcs
     needs = np.bincount(cells.district, weights=cells.size, minlength=districts)
-    heads = np.bincount(cells.district, weights=plan.funded, minlength=districts)
-    present, most = needs > 0, np.maximum(needs, 1)
+    heads = np.bincount(cells.district, weights=plan.funded, minlength=districts) + covered
+    present, most = needs > 0, np.maximum(needs + covered, 1)
     value, swaps = plan.value(), 0
     district_of_arc = cells.district[arcs.cell]
     by_district = np.argsort(district_of_arc, kind="stable")
@@ -104,47 +109,59 @@ def shift_to_companies(plan: Plan, kind: Int8, expiry_rank: Int32, stopped: Call
     return moved
 
 
-def equity_bound(market: Market) -> float:
-    """No plan funds a larger share of some district's needs than this."""
+def equity_bound(market: Market, asked: Float, coverage_bound: float, floor: int) -> float:
+    """No plan with coverage of at least ``floor`` lifts the poorest district above this.
+
+    ``asked`` (K) and ``coverage_bound`` belong to the same prices. A bonus for every funded worker of a
+    district raises the bound by what the bonus adds to that district's surplus: so many may be funded
+    there. The smallest ratio is at most any district's.
+    """
     cells, limits, problem = market.cells, market.limits, market.problem
-    degree = cells.degree
-    owner, arc = expand(cells.arc_start[:-1], degree)
-    usable = limits.usable[cells.arc_fund[arc]]
-    open_group = np.bincount(owner, weights=usable, minlength=len(degree)) > 0
+    covered = covered_by_district(problem)
+    open_arc = np.concatenate([[0], np.cumsum(limits.usable[cells.arc_fund])])
+    open_group = open_arc[cells.arc_start[1:]] > open_arc[cells.arc_start[:-1]]
     needs = np.bincount(cells.district, weights=cells.size, minlength=problem.districts)
-    able = np.where(open_group[cells.group], cells.size, 0)
-    reach = np.bincount(cells.district, weights=able, minlength=problem.districts)
     present = needs > 0
     if not present.any():
         return 1.0
-    # All money together buys at most so many of a district's cheapest needs.
-    # Summed in Python: a thousand of the largest amounts exceed 64 bits.
-    money = min(sum(limits.amount_rupiah[limits.usable].tolist()), UNLIMITED)
-    cheapest = cells.cost.min(axis=1, initial=np.iinfo(np.int64).max)
-    by_cost = np.lexsort((cheapest, cells.district))
-    for district in np.flatnonzero(present):
-        rows = by_cost[np.searchsorted(cells.district[by_cost], district) :]
-        rows = rows[: np.searchsorted(cells.district[rows], district, side="right")]
-        rows = rows[able[rows] > 0]
-        paid = np.cumsum(able[rows] * cheapest[rows])
-        full = int(np.searchsorted(paid, money, side="right"))
-        if full < len(rows):
-            left = money - (int(paid[full - 1]) if full else 0)
-            count = int(able[rows[:full]].sum()) + int(left // cheapest[rows[full]])
-            reach[district] = min(reach[district], count)
-    return float((reach[present] / needs[present]).min())
+    able = np.where(open_group[cells.group], cells.size, 0)
+    reach = np.bincount(cells.district, weights=able, minlength=problem.districts)
+    unit = max(0.02, float(cells.score.mean()) / 50.0)
+    spare = coverage_bound * (1 + 1e-9) + 1e-6 - floor
+    before = _surplus_by_district(market, asked)
+    for bonus in (3.0 * unit, 10.0 * unit, 100.0 * unit):
+        gained = _surplus_by_district(market, asked - bonus) - before
+        reach = np.minimum(reach, (spare + gained * (1 + 1e-9)) / bonus)
+    people = needs + covered
+    return float(min(1.0, max(0.0, ((reach + covered)[present] / people[present]).min())))
 
 
-def apbd_bound(market: Market, prices: Prices, floor: int) -> int:
-    """APBD rupiah that every plan with coverage of at least ``floor`` must spend."""
+def _surplus_by_district(market: Market, asked: Float) -> Float:
+    """Per district (D) what scores exceed the cells' prices by."""
+    cells = market.cells
+    taken = wanted_workers(cells, asked)
+    first = cells.start[:-1]
+    surplus = (
+        cells.score_sum[first + taken] - cells.score_sum[first] - np.where(taken > 0, asked, 0.0) * taken
+    )
+    return np.bincount(cells.district, weights=surplus, minlength=market.problem.districts)
+
+
+def apbd_bound(market: Market, prices: Prices, floor: int, spent: float) -> int:
+    """APBD rupiah that every plan with coverage of at least ``floor`` must spend.
+
+    ``spent`` is what the plan at hand spends: rates are tried until the bound is near it.
+    """
     apbd = market.problem.funds.kind == FundKind.APBD
-    if not apbd.any():
+    if not apbd.any() or spent <= 0:
         return 0
     positive = prices.fund[apbd & (prices.fund > 0)]
     cost = float(market.cells.cost.mean()) if market.cells.count else 1.0
     score = float(market.cells.score.mean()) if len(market.cells.score) else 1.0
-    # One rate where APBD money is scarce (its price), another where it is not (next to nothing).
-    trials = [float(positive.min())] if len(positive) == apbd.sum() else [1e-3 * score / max(cost, 1.0)]
+    # Where APBD money is scarce its price is the rate; where it is not, next to nothing.
+    low = 1e-3 * score / max(cost, 1.0)
+    trials = [float(positive.min())] if len(positive) == apbd.sum() else [low]
+    trials += [30 * low, float(positive.mean()) if len(positive) else 300 * low]
     best = 0.0
     for rate in trials:
         # Coverage less rate x APBD rupiah is at most this, whatever the plan.
@@ -153,6 +170,8 @@ def apbd_bound(market: Market, prices: Prices, floor: int) -> int:
         relieved = Prices(money, prices.head, prices.district)
         limit = exact_bound(market, relieved, cell_prices(market, relieved, surcharge))
         best = max(best, (floor - limit) / rate)
+        if best >= 0.95 * spent:
+            break
     return max(0, math.floor(best * (1 - 1e-9)))
 
 

@@ -39,7 +39,7 @@ from optimizer.replan import resume_plan
 from optimizer.result import AllocationResult, Prices, Status, TierResult
 from optimizer.rounding import balance_weights, fill_leftovers, round_flows
 from optimizer.rules import pair_accepted, pair_cost_rupiah
-from optimizer.tiers import relative_gap, tier_value, worker_scores
+from optimizer.tiers import covered_by_district, relative_gap, tier_value, worker_scores
 from optimizer.verify import verify
 
 __all__ = ["Progress", "solve"]
@@ -220,7 +220,7 @@ def _serve_later_tiers(
     for number, tier in enumerate(policy.tiers):
         if tier.name == "equity":
             floor = min(value, max(least, floor_for(policy, value, 0, number)))
-            raise_poorest_district(plan, problem.districts, floor, stopped)
+            raise_poorest_district(plan, covered_by_district(problem), floor, stopped)
         if tier.name == "apbd_saving":
             shift_to_companies(plan, problem.funds.kind, problem.funds.expiry_rank, stopped)
 
@@ -251,9 +251,9 @@ def _measure(
         elif tier.name == "coverage":
             bound, seconds = float(coverage_bound), sum(clock.phases.values())
         elif tier.name == "equity":
-            bound = max(value, equity_bound(market))
+            bound = max(value, equity_bound(market, search.asked, search.bound, floor))
         elif tier.name == "apbd_saving":
-            bound = min(value, float(apbd_bound(market, search.prices, floor)))
+            bound = min(value, float(apbd_bound(market, search.prices, floor, value)))
         elif tier.name == "stability":
             bound = min(value, float(forced_changes(problem, _still_accepted(problem, market))))
         else:

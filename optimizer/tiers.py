@@ -29,13 +29,23 @@ def coverage_value(problem: AllocationProblem, policy: Policy, fund_of_worker: I
     return int(worker_scores(problem, policy)[fund_of_worker >= 0].sum())
 
 
+def covered_by_district(problem: AllocationProblem) -> Int64:
+    """People per district (D) whom approved lines cover already."""
+    return np.asarray(problem.funds.heads_used.sum(axis=0), dtype=np.int64)
+
+
 def equity_value(problem: AllocationProblem, fund_of_worker: Int32) -> float:
-    """The smallest share of funded needs over districts that have needs; 1.0 without any."""
+    """The smallest coverage ratio over districts with open needs; 1.0 without any.
+
+    A district's ratio is (covered by approved lines + funded) / (covered + open needs).
+    """
     district = problem.district_of_village[problem.workers.village]
+    covered = covered_by_district(problem)
     needs = np.bincount(district, minlength=problem.districts)
     funded = np.bincount(district[fund_of_worker >= 0], minlength=problem.districts)
     present = needs > 0
-    return float((funded[present] / needs[present]).min()) if present.any() else 1.0
+    ratio = (funded[present] + covered[present]) / (needs[present] + covered[present])
+    return float(ratio.min()) if present.any() else 1.0
 
 
 def apbd_rupiah(problem: AllocationProblem, fund_of_worker: Int32, amount_rupiah: Int64) -> int:

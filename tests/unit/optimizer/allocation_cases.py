@@ -126,7 +126,8 @@ def best_by_trying(problem: AllocationProblem, policy: Policy) -> list[float]:
 
 def _equity_unit(problem: AllocationProblem) -> int:
     needs = np.bincount(problem.district_of_village[problem.workers.village], minlength=problem.districts)
-    return math.lcm(*(int(count) for count in needs if count)) if len(problem.workers) else 1
+    people = (needs + problem.funds.heads_used.sum(axis=0))[needs > 0]
+    return math.lcm(*people.tolist()) if len(problem.workers) else 1
 
 
 def _accepted(problem: AllocationProblem) -> np.ndarray:

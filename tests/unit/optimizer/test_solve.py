@@ -11,17 +11,12 @@ import numpy.typing as npt
 import pytest
 
 from benchmarks.allocator.instances import SHAPES, make_instance
-from optimizer.cells import build_cells
-from optimizer.later_tiers import equity_bound
-from optimizer.limits import find_limits
-from optimizer.market import build_market
 from optimizer.policy import DEFAULT_POLICY, Policy
 from optimizer.problem import NONE, AllocationProblem, FundKind
 from optimizer.progress import Progress
 from optimizer.result import AllocationResult, Status
 from optimizer.rules import pair_accepted
 from optimizer.solve import solve
-from optimizer.tiers import worker_scores
 from optimizer.verify import VerificationError, find_violations, verify
 from tests.unit.optimizer.allocation_cases import plain_problem
 
@@ -154,13 +149,6 @@ def test_a_cancel_ends_a_search_that_finds_no_better_plan() -> None:
         pytest.fail("the case never came to the exact search")
     assert result.status is Status.CANCELLED
     assert time.monotonic() - begin[0] < 60.0
-
-
-def test_more_money_than_64_bits_hold_bounds_equity_at_everybody() -> None:
-    problem = plain_problem(50, 1_100, amount_rupiah=2**53)
-    cells = build_cells(problem, worker_scores(problem, DEFAULT_POLICY))
-    limits = find_limits(problem, cells)
-    assert equity_bound(build_market(problem, cells, limits, limits.usable)) == 1.0
 
 
 def test_the_same_seed_gives_the_same_plan() -> None:
