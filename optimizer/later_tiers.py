@@ -144,7 +144,8 @@ def _surplus_by_district(market: Market, asked: Float) -> Float:
     surplus = (
         cells.score_sum[first + taken] - cells.score_sum[first] - np.where(taken > 0, asked, 0.0) * taken
     )
-    return np.bincount(cells.district, weights=surplus, minlength=market.problem.districts)
+    total = np.bincount(cells.district, weights=surplus, minlength=market.problem.districts)
+    return np.asarray(total, dtype=np.float64)
 
 
 def apbd_bound(market: Market, prices: Prices, floor: int, spent: float) -> int:
