@@ -333,7 +333,7 @@ GUARDS: Final = (
     _off(
         "a month is not paid twice",
         "workflow/commit.py",
-        'taken := connection.scalars(_FUND_MONTHS, {"lines": chosen}).all()',
+        'taken := connection.scalars(_TAKEN_LINES, {"lines": lines}).all()',
         f"{REVIEW}test_a_month_is_never_funded_twice",
     ),
     Guard(

@@ -303,6 +303,23 @@ def test_a_month_is_never_funded_twice(engine: Engine, batch: Batch) -> None:
     assert money(engine)[2] == ALL_THREE_RUPIAH
 
 
+def test_two_lines_of_one_batch_do_not_pay_the_same_month(engine: Engine, batch: Batch) -> None:
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO coverage_need (worker_id, regency_code, district_code, village_code, programmes,"
+                " months, start_month, priority, reported_at) SELECT worker_id, regency_code, district_code,"
+                " village_code, 1, 1, date '2027-02-01', 50, reported_at FROM coverage_need, generate_series(1, 2)"
+                " WHERE id = 1"
+            )
+        )
+    run_id = allocate(engine).run_id
+    assert run_id is not None
+    with pytest.raises(ReviewRefusedError, match="2 line") as refusal:
+        decide(engine, request(engine, Batch(run_id, "csr-1", "64.02.05")), NOW)
+    assert refusal.value.reason == "month_already_funded"
+
+
 def test_the_database_itself_wants_two_officers(engine: Engine, batch: Batch) -> None:
     set_threshold(engine, 0)
     decision = decide(engine, request(engine, batch), NOW)
