@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from importlib import resources
@@ -40,6 +38,7 @@ from portal.company.workers import router as company_workers_router
 from portal.components import router as components_router
 from portal.health import router as health_router
 from portal.home import router as home_router
+from portal.kept import KeptFigures
 from portal.live import ChangeWatch
 from portal.live import router as live_router
 from portal.metrics import install_metrics
@@ -77,7 +76,6 @@ _HEADERS: Final = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
-_FRESH_SECONDS: Final = 0.5
 _ROUTERS: Final = (
     home_router,
     sign_in_router,
@@ -129,7 +127,7 @@ class PortalSettings:
 
 @dataclass(slots=True)
 class PortalState:
-    """What requests share: the engine, the templates per language, and figures half a second old at most."""
+    """What requests share: the engine, the templates per language, and figures that are kept for a while."""
 
     settings: PortalSettings
     engine: Engine
@@ -137,18 +135,13 @@ class PortalState:
     vault: Vault | None
     limits: RequestLimits
     changes: ChangeWatch
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _kept: dict[str, tuple[float, Overview]] = field(default_factory=dict)
+    overviews: KeptFigures[Overview]
     _timezones: dict[str, str] = field(default_factory=dict)
 
     def overview(self, regency: str) -> Overview:
-        """The regency's figures. However many screens are open, the database is asked twice a second."""
-        with self._lock:
-            kept = self._kept.get(regency)
-            if kept is None or time.monotonic() - kept[0] > _FRESH_SECONDS:
-                kept = (time.monotonic(), read_overview(self.engine, regency))
-                self._kept[regency] = kept
-            return kept[1]
+        """The regency's figures. However many screens are open, the database is asked twice a second at most,
+        and less often the longer it takes."""
+        return self.overviews.of(regency).value
 
     def timezone(self, regency: str) -> str:
         """The regency's time zone; it never changes while the portal runs."""
@@ -172,6 +165,7 @@ def create_portal(settings: PortalSettings) -> FastAPI:
         else None,
         RequestLimits(settings.changes_per_minute, settings.sign_ins_per_minute, settings.reads_per_minute),
         ChangeWatch(engine),
+        KeptFigures(lambda regency: read_overview(engine, regency)),
     )
     app.state.desk = Desk(settings.database_url)
     install_security(app)

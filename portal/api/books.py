@@ -11,7 +11,9 @@ from sqlalchemy import text
 from portal.access import NotFoundError, Permission, require
 from portal.api import shapes
 from portal.api.change import IfNoneMatch, answer_tagged, etag_of
-from portal.api.collection import Asked, Page, read_asked, read_page
+from portal.api.collection import Asked, Page, cut_page, read_asked, read_page
+from portal.office.today import read_coverage
+from portal.office.unfunded import read_groups
 from portal.unit import open_unit
 from workflow.review import Batch, read_batch
 from workflow.sign_in import Visitor
@@ -43,10 +45,9 @@ _JOURNAL: Final = """
     FROM journal_entry j JOIN fund f ON f.id = j.fund_id WHERE f.code = :code
 """
 _BATCHES: Final = """
-    SELECT f.code AS fund, n.district_code AS district, p.run_id, count(*) AS lines,
-           sum(p.amount_rupiah)::int8 AS amount_rupiah
-    FROM proposal p JOIN fund f ON f.id = p.fund_id JOIN coverage_need n ON n.id = p.need_id
-    WHERE p.state = 'proposed' GROUP BY 1, 2, 3
+    SELECT f.code AS fund, b.district_code AS district, b.run_id, b.open_lines AS lines,
+           b.open_rupiah AS amount_rupiah
+    FROM review_batch b JOIN fund f ON f.id = b.fund_id WHERE b.open_lines > 0
 """
 _LINES: Final = """
     SELECT p.id, p.need_id AS need, n.village_code AS village, n.programmes, p.months, p.amount_rupiah,
@@ -62,15 +63,6 @@ _DECISIONS: Final = """
 _RUNS: Final = """
     SELECT id, regency_code AS regency, generation, status, needs, proposed, changed, tiers, started_at,
            finished_at FROM allocation_run
-"""
-_WAITING: Final = """
-    SELECT district_code AS district, coalesce(unfunded_reason, '') AS reason, count(*) AS needs
-    FROM coverage_need WHERE state = 'waiting' GROUP BY 1, 2
-"""
-_COVERAGE: Final = """
-    SELECT district_code AS district, count(*) AS needs,
-           count(*) FILTER (WHERE state IN ('proposed', 'approved', 'enrolled')) AS covered
-    FROM coverage_need WHERE state <> 'closed' GROUP BY 1
 """
 _ENROLMENTS: Final = """
     SELECT b.id, f.code AS fund, b.lines, b.total_rupiah, b.exported_at
@@ -187,13 +179,27 @@ def list_runs(request: Request, visitor: ReviewReader, asked: AskedPage) -> dict
 @router.get("/unfunded", response_model=Page[shapes.WaitingGroup])
 def list_waiting(request: Request, visitor: WaitingReader, asked: AskedPage) -> dict[str, Any]:
     """Who waits and why, by district and reason."""
-    return _page(request, visitor, _WAITING, {"district": "text", "reason": "text"}, asked)
+    rows = [
+        {"district": district, "reason": reason, "needs": needs}
+        for regency in _regencies(request, visitor)
+        for district, reasons in read_groups(request.app, regency).by_district.items()
+        for reason, needs in reasons.items()
+    ]
+    shown, following = cut_page(rows, ("district", "reason"), asked)
+    return {"items": shown, "next": following}
 
 
 @router.get("/coverage", response_model=Page[shapes.Coverage])
 def list_coverage(request: Request, visitor: ReviewReader, asked: AskedPage) -> dict[str, Any]:
     """Coverage by district."""
-    return _page(request, visitor, _COVERAGE, {"district": "text"}, asked)
+    rows = [
+        {"district": each.code, "needs": each.workers, "covered": each.covered}
+        for regency in _regencies(request, visitor)
+        for each in read_coverage(request.app, regency).value
+        if each.workers
+    ]
+    shown, following = cut_page(rows, ("district",), asked)
+    return {"items": shown, "next": following}
 
 
 @router.get("/enrolment-batches", response_model=Page[shapes.EnrolmentBatch])
@@ -251,6 +257,12 @@ def find_batch(request: Request, visitor: Visitor, batch: Batch) -> tuple[dict[s
 def find_decision(request: Request, visitor: Visitor, decision_id: uuid.UUID) -> dict[str, Any]:
     """A decision as the visitor sees it. Raises ``NotFoundError``."""
     return _one(request, visitor, _DECISIONS + "WHERE d.id = :id", id=decision_id)
+
+
+def _regencies(request: Request, visitor: Visitor) -> tuple[str, ...]:
+    """The visitor's own, or for who is of none those that this portal serves."""
+    served: tuple[str, ...] = request.app.state.portal.settings.regencies
+    return (visitor.regency,) if visitor.regency else served
 
 
 def _page(

@@ -78,6 +78,18 @@ def read_page(
     return shown, _make_cursor([str(shown[-1][name]) for name in keys]) if more else None
 
 
+def cut_page(
+    rows: Sequence[dict[str, Any]], keys: Sequence[str], asked: Asked
+) -> tuple[Sequence[dict[str, Any]], str | None]:
+    """As :func:`read_page`, of rows that are at hand; ``keys`` are texts, unique together."""
+    last = [] if asked.cursor is None else _open_cursor(asked.cursor, len(keys))
+    placed = sorted(([row[name] for name in keys], at) for at, row in enumerate(rows))
+    after = [at for key, at in placed if key > last]
+    shown = [rows[at] for at in after[: asked.limit]]
+    more = len(after) > asked.limit
+    return shown, _make_cursor([shown[-1][name] for name in keys]) if more else None
+
+
 def _make_cursor(last: Sequence[str]) -> str:
     return base64.urlsafe_b64encode(orjson.dumps(last)).decode().rstrip("=")
 

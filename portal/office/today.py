@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import Annotated, Final
 
 import altair as alt
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 
 from portal.access import Permission, require
 from portal.kept import Kept, kept_figures
@@ -18,7 +18,7 @@ from portal.office.regency import regency_of
 from portal.page import page_language, render_page
 from portal.plot import COLOURS, draw, plot_response, rupiah_axis
 from portal.words import Language
-from workflow.read_today import MoneyLeft, Today, read_today
+from workflow.read_today import DistrictCoverage, MoneyLeft, Today, read_districts, read_today
 from workflow.report import FundFigures
 from workflow.sign_in import Visitor
 
@@ -71,21 +71,21 @@ def show_figures(request: Request, visitor: Reader) -> Response:
 @router.get("/today/burn-down.svg")
 def show_burn_down(request: Request, visitor: Reader) -> Response:
     """Money left day by day, against an even use until the window ends."""
-    today = _read(request, regency_of(request, visitor)).value
+    today = _read(request, regency_of(request, visitor), ())
     return plot_response(_draw(burn_downs(today), page_language(request)))
 
 
 def _render(request: Request, visitor: Visitor, template: str) -> Response:
     regency = regency_of(request, visitor)
-    kept = _read(request, regency)
-    today = kept.value
+    districts = read_coverage(request.app, regency)
+    today = _read(request, regency, districts.value)
     return render_page(
         request,
         template,
         visitor=visitor,
         regency=regency,
         today=today,
-        read_at=kept.read_at,
+        read_at=districts.read_at,
         totals=[add_up("", today.funds)]
         + [add_up(kind, funds) for kind, funds in groupby(today.funds, key=lambda fund: fund.kind)],
         largest=sorted(today.funds, key=lambda fund: (-fund.pledged_rupiah, fund.code))[:_FUNDS_SHOWN],
@@ -93,12 +93,19 @@ def _render(request: Request, visitor: Visitor, template: str) -> Response:
     )
 
 
-def _read(request: Request, regency: str) -> Kept[Today]:
-    engine = request.app.state.portal.engine
-    figures = kept_figures(
-        request.app, "today", lambda code: read_today(engine, code, dt.datetime.now(dt.UTC))
-    )
-    return figures.of(regency)
+def _read(request: Request, regency: str, districts: Sequence[DistrictCoverage]) -> Today:
+    return read_today(request.app.state.portal.engine, regency, districts)
+
+
+def read_coverage(app: FastAPI, regency: str) -> Kept[tuple[DistrictCoverage, ...]]:
+    """The districts' coverage, kept for a while: at a million workers counting takes a second."""
+    engine = app.state.portal.engine
+
+    def read(code: str) -> tuple[DistrictCoverage, ...]:
+        with engine.connect() as connection:
+            return read_districts(connection, code, dt.datetime.now(dt.UTC))
+
+    return kept_figures(app, "coverage", read).of(regency)
 
 
 def add_up(kind: str, funds: Iterable[FundFigures]) -> MoneyTotal:

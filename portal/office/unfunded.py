@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 
 from portal.access import Permission, require
 from portal.export import Column, Sheet, export
@@ -30,7 +30,7 @@ def show_unfunded(request: Request, visitor: Reader) -> Response:
         request,
         "office/unfunded.html",
         visitor=visitor,
-        waiting=_read(request, regency),
+        waiting=read_groups(request.app, regency),
         regency=regency,
     )
 
@@ -55,7 +55,7 @@ def export_unfunded(request: Request, visitor: Reader, form: str) -> Response:
     """Reasons by district, to take away."""
     regency = regency_of(request, visitor)
     language = page_language(request)
-    waiting = _read(request, regency)
+    waiting = read_groups(request.app, regency)
     rows = [
         (code, region_name(code), reason, needs)
         for code, reasons in sorted(waiting.by_district.items())
@@ -84,12 +84,12 @@ def export_unfunded(request: Request, visitor: Reader, form: str) -> Response:
     return export(sheet, "csv" if form == "csv" else "xlsx", "gotong-unfunded")
 
 
-def _read(request: Request, regency: str) -> Waiting:
+def read_groups(app: FastAPI, regency: str) -> Waiting:
     """Kept for a while: at a million needs the count takes longer than a reader should wait."""
-    engine = request.app.state.portal.engine
+    engine = app.state.portal.engine
 
     def read(code: str) -> Waiting:
         with engine.connect() as connection:
             return read_waiting(connection, code)
 
-    return kept_figures(request.app, "waiting", read).of(regency).value
+    return kept_figures(app, "waiting", read).of(regency).value

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, text
 
 from tests.builders import add_need, apply_fund, budget, pledge
 from tests.integration.portal.site import Browser, add_person, now, sign_in_wholly, words
-from workflow.read_today import read_today
+from workflow.read_today import read_districts
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,8 @@ def officer(seeded: Engine, url: str) -> Browser:
 
 
 def test_coverage_moves_as_the_history_of_the_lines_says(seeded: Engine) -> None:
-    districts = {each.code: each for each in read_today(seeded, "64.02", now()).districts}
+    with seeded.connect() as connection:
+        districts = {each.code: each for each in read_districts(connection, "64.02", now())}
     gained, lost = districts["64.02.05"], districts["64.02.01"]
     assert (gained.workers, gained.covered) == (2, 2)
     assert (gained.change_7_days, gained.change_30_days) == (0, 1)

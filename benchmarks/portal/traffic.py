@@ -1,0 +1,161 @@
+"""Requests that arrive at fixed times, whether or not the former ones were answered."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import httpx
+import numpy as np
+from sqlalchemy import Engine, text
+
+from benchmarks.portal.house import Portal
+from benchmarks.portal.seed import REGENCY
+
+#: Who asks for what, and how often in a round. ``{batch}`` and the like are another one each time.
+ROUTES: Final = (
+    ("officer", "/", 1),
+    ("officer", "/today", 6),
+    ("officer", "/today/figures", 6),
+    ("officer", "/review", 8),
+    ("officer", "/review?district={district}&sort=-lines&q=PT", 3),
+    ("officer", "/review/news?seen=1.1.1", 4),
+    ("officer", "/review/{batch}", 8),
+    ("officer", "/review/{large}", 3),
+    ("officer", "/review/{large}/changes?since=1", 2),
+    ("officer", "/review/decisions", 3),
+    ("officer", "/review/decisions/{decision}", 3),
+    ("officer", "/funds", 4),
+    ("officer", "/funds/{fund}", 4),
+    ("officer", "/funds/{fund}/edit", 1),
+    ("officer", "/funds/{fund}/chain", 1),
+    ("officer", "/offers", 1),
+    ("officer", "/unfunded", 3),
+    ("officer", "/what-if", 1),
+    ("officer", "/alerts", 3),
+    ("officer", "/alerts/rules", 1),
+    ("officer", "/alerts/channels", 1),
+    ("auditor", "/audit", 2),
+    ("auditor", "/audit?action=confirm", 1),
+    ("company", "/company", 4),
+    ("company", "/company/months.svg", 2),
+    ("company", "/company/workers", 4),
+    ("company", "/company/workers?state=enrolled&q=fisher&page=3", 1),
+    ("company", "/company/statements", 1),
+    ("company", "/company/offers", 1),
+    ("verifier", "/village", 5),
+    ("verifier", "/village?page=200", 1),
+    ("administrator", "/administration/health", 1),
+    ("administrator", "/administration/dead-letters", 2),
+    ("administrator", "/administration/policies", 1),
+    ("administrator", "/administration/keys", 1),
+    ("administrator", "/people", 1),
+    ("officer", "/account", 1),
+    ("officer", "/components", 1),
+    ("officer", "/api/v1/funds", 2),
+    ("officer", "/api/v1/funds/{fund}", 2),
+    ("officer", "/api/v1/funds/{fund}/journal", 1),
+    ("officer", "/api/v1/batches", 2),
+    ("officer", "/api/v1/batches/{place}", 1),
+    ("officer", "/api/v1/batches/{place}/lines", 1),
+    ("officer", "/api/v1/decisions", 1),
+    ("officer", "/api/v1/runs", 1),
+    ("officer", "/api/v1/unfunded", 1),
+    ("officer", "/api/v1/coverage", 1),
+    ("officer", "/api/v1/enrolment-batches", 1),
+    ("officer", "/api/v1/alerts", 1),
+    ("auditor", "/api/v1/audit-records", 1),
+    ("administrator", "/api/v1/dead-letters", 1),
+    ("company", "/api/v1/funds", 1),
+)
+
+_SAMPLES: Final = {
+    "batch": "SELECT id::text FROM review_batch WHERE open_lines BETWEEN 1 AND 1000 ORDER BY md5(id::text) LIMIT 200",
+    "large": "SELECT id::text FROM review_batch WHERE open_lines > 1000 ORDER BY id",
+    "decision": "SELECT id::text FROM decision ORDER BY md5(id::text) LIMIT 200",
+    "fund": "SELECT code FROM fund ORDER BY code",
+    "district": f"SELECT code FROM region WHERE parent_code = '{REGENCY}' ORDER BY code",
+    "place": "SELECT concat_ws('/', b.run_id, f.code, b.district_code) FROM review_batch b"
+    " JOIN fund f ON f.id = b.fund_id WHERE b.open_lines > 0 ORDER BY md5(b.id::text) LIMIT 200",
+}
+
+
+@dataclass(slots=True)
+class Timings:
+    """Milliseconds from a request's due time to its answer's last byte, and how many were no 200."""
+
+    milliseconds: list[float] = field(default_factory=list)
+    failed: int = 0
+
+    def percentile(self, percent: float) -> float:
+        """Of those answered."""
+        return float(np.percentile(self.milliseconds, percent))
+
+
+def read_samples(engine: Engine) -> dict[str, list[str]]:
+    """What the addresses' placeholders may stand for."""
+    with engine.connect() as connection:
+        found = {name: list(connection.scalars(text(sql))) for name, sql in _SAMPLES.items()}
+    for name, values in found.items():
+        if not values:
+            raise RuntimeError(f"the database holds no {name}")
+    return found
+
+
+def measure_traffic(portal: Portal, per_second: float, seconds: float) -> dict[tuple[str, str], Timings]:
+    """By role and address; every route was asked once before, as it would have been in the morning."""
+    samples = {name: itertools.cycle(values) for name, values in read_samples(portal.engine).items()}
+    return asyncio.run(_run(portal, samples, per_second, seconds))
+
+
+async def _run(
+    portal: Portal, samples: Mapping[str, Any], per_second: float, seconds: float
+) -> dict[tuple[str, str], Timings]:
+    timings = {(role, path): Timings() for role, path, _ in ROUTES}
+    rounds = [(role, path) for role, path, times in ROUTES for _ in range(times)]
+    chance = random.Random(1)  # noqa: S311
+    arrivals: list[tuple[str, str]] = []
+    while len(arrivals) < per_second * seconds:
+        chance.shuffle(rounds)
+        arrivals += rounds
+    limits = httpx.Limits(max_connections=200, max_keepalive_connections=200)
+    # Plain http on this machine: loading certificates would take longer than the answer.
+    async with httpx.AsyncClient(trust_env=False, timeout=60, limits=limits, verify=False) as client:  # noqa: S501
+        for role, path in timings:
+            await _ask(client, portal, role, path, samples, Timings(), time.perf_counter())
+        begun, asked = time.perf_counter(), []
+        for number, (role, path) in enumerate(arrivals[: int(per_second * seconds)]):
+            due = begun + number / per_second
+            if (wait := due - time.perf_counter()) > 0:
+                await asyncio.sleep(wait)
+            asked.append(
+                asyncio.create_task(_ask(client, portal, role, path, samples, timings[role, path], due))
+            )
+        await asyncio.gather(*asked)
+    return timings
+
+
+async def _ask(
+    client: httpx.AsyncClient,
+    portal: Portal,
+    role: str,
+    path: str,
+    samples: Mapping[str, Any],
+    timings: Timings,
+    due: float,
+) -> None:
+    address = path.format_map({name: next(values) for name, values in samples.items() if f"{{{name}}}" in path})
+    answer = await client.get(portal.url + address, headers=portal.people[role].headers())
+    timings.milliseconds.append((time.perf_counter() - due) * 1000)
+    if answer.status_code != 200:
+        timings.failed += 1
+
+
+def slowest(timings: Mapping[tuple[str, str], Timings], percent: float = 95) -> Sequence[tuple[str, str]]:
+    """The routes, slowest first."""
+    return sorted(timings, key=lambda route: -timings[route].percentile(percent))
