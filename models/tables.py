@@ -143,6 +143,13 @@ class CoverageNeed(Base):
             "id",
             postgresql_where=text(_one_of("state", OPEN_NEED_STATES)),
         ),
+        Index(
+            "ix_coverage_need_village_open",
+            "village_code",
+            "reported_at",
+            "id",
+            postgresql_where=text(_one_of("state", OPEN_NEED_STATES)),
+        ),
         Index("ix_coverage_need_worker", "worker_id", "start_month"),
         Index("ix_coverage_need_district_state", "district_code", "state"),
     )

@@ -68,9 +68,9 @@ _NARROWED = """
         JOIN need_verification v ON v.need_id = n.id AND v.outcome = 'confirmed' AND v.undone_at IS NULL
         WHERE p.run_id = b.run_id AND p.fund_id = b.fund_id AND p.state = 'proposed'))
 """
-# From the batch's lines to their needs one by one. Left to itself the planner walks through the whole district
-# or table: it counts the subqueries of row-level security against each step, though an officer's reading runs
-# none of them. OFFSET 0 keeps it from that.
+# From the batch's lines to their needs one by one. Left to itself the planner walks through the whole
+# district or table: it counts the subqueries of row-level security against each step, though an officer's
+# reading runs none of them. OFFSET 0 keeps it from that.
 _BATCH_LINES = """
     FROM proposal p
     CROSS JOIN LATERAL (
@@ -301,8 +301,9 @@ def read_lines(
     """
     order = f"{LINE_SORTS[sort]} {'DESC' if descending else 'ASC'} NULLS LAST, p.id"
     # Of ten thousand lines only those of this page are looked up in the other tables.
+    of_worker = "JOIN worker w ON w.id = n.worker_id" if search or sort == "occupation" else ""
     picked = f"""
-        SELECT p.id {_BATCH_LINES} {"JOIN worker w ON w.id = n.worker_id" if search or sort == "occupation" else ""}
+        SELECT p.id {_BATCH_LINES} {of_worker}
         WHERE {_OF_BATCH} AND p.state = 'proposed' {_FOUND if search else ""} {_VERIFIED if verified else ""}
         ORDER BY {order} LIMIT :limit OFFSET :offset
     """

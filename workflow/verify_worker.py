@@ -30,17 +30,19 @@ from workflow.request import raise_signal
 #: How long a finding can be taken back by the person who gave it.
 UNDO_LASTS: Final = dt.timedelta(minutes=10)
 
+_TO_VISIT: Final = """
+    n.village_code = :village AND n.state IN ('waiting', 'proposed')
+    AND NOT EXISTS (SELECT 1 FROM need_verification v WHERE v.need_id = n.id AND v.undone_at IS NULL)
+"""
 _WAITING = text(
-    """
+    f"""
     SELECT n.id, n.programmes, n.months, n.start_month, w.occupation,
            w.nik_encrypted, w.nik_hash, w.name_encrypted
     FROM coverage_need n JOIN worker w ON w.id = n.worker_id
-    WHERE n.village_code = :village AND n.district_code = left(:village, 8)
-      AND n.state IN ('waiting', 'proposed')
-      AND NOT EXISTS (SELECT 1 FROM need_verification v WHERE v.need_id = n.id AND v.undone_at IS NULL)
-    ORDER BY n.reported_at, n.id
-    """
+    WHERE {_TO_VISIT} ORDER BY n.reported_at, n.id OFFSET :first LIMIT :most
+    """  # noqa: S608 - put together from constants
 )
+_HOW_MANY = text(f"SELECT count(*) FROM coverage_need n WHERE {_TO_VISIT}")  # noqa: S608 - constants
 
 # Decisions, then needs and lines, then funds: the order in which officers and runs lock them too.
 _LOCK_DECISION = text(
@@ -131,14 +133,16 @@ def read_waiting(
     ``search`` looks in names and the last four digits of the NIK; what was searched is not kept.
     """
     with engine.begin() as connection:
-        rows = connection.execute(_WAITING, {"village": village}).all()
         if search:
+            rows = connection.execute(_WAITING, {"village": village, "first": 0, "most": None})
             opened = [_open(vault, row) for row in rows]
             wanted = search.casefold()
             found = [each for each in opened if wanted in each.name.casefold() or each.nik.endswith(wanted)]
             total, page = len(found), found[first : first + most]
         else:
-            total, page = len(rows), [_open(vault, row) for row in rows[first : first + most]]
+            total = int(connection.scalar(_HOW_MANY, {"village": village}) or 0)
+            rows = connection.execute(_WAITING, {"village": village, "first": first, "most": most})
+            page = [_open(vault, row) for row in rows]
         if page:
             detail = {"needs": [each.need_id for each in page], "searched": bool(search)}
             record_action(connection, actor, "read_names", village, detail, now)
