@@ -1,4 +1,4 @@
-"""PostgreSQL with a regency in it, the portal as its own process, and people of every role signed in to it."""
+"""PostgreSQL with a regency in it, the portal as its own process, and people of every role signed in."""
 
 from __future__ import annotations
 

@@ -30,7 +30,11 @@ def measure_stream(portal: Portal, rounds: int) -> list[float]:
 
     def listen() -> None:
         with httpx.stream(
-            "GET", f"{portal.url}/live", headers=portal.people["auditor"].headers(), timeout=90, trust_env=False
+            "GET",
+            f"{portal.url}/live",
+            headers=portal.people["auditor"].headers(),
+            timeout=90,
+            trust_env=False,
         ) as answer:
             for line in answer.iter_lines():
                 if line.startswith(":"):

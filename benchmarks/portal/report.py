@@ -45,8 +45,9 @@ def write_report(found: Found) -> str:
         "## Portal",
         "",
         f"`python -m benchmarks.portal` on {os.cpu_count()} cores that PostgreSQL (fsync on), the portal, the"
-        f" senders and the browser share, Python {platform.python_version()}: {found.workers:,} workers, 200 funds,"
-        f" seeded in {found.seed_seconds:.0f} s; the audit had {found.findings} findings afterwards. The machine's"
+        f" senders and the browser share, Python {platform.python_version()}: {found.workers:,} workers,"
+        f" 200 funds, seeded in {found.seed_seconds:.0f} s; the audit had {found.findings} findings"
+        " afterwards. The machine's"
         f" load average was {found.load_before:.1f} before it began and {found.load_after:.1f} at its end.",
         "",
         *_aims(found),
@@ -69,7 +70,8 @@ def _aims(found: Found) -> Iterator[str]:
         p50, p95, p99 = np.percentile(every, [50, 95, 99])
         yield (
             f"| {found.per_second:g} requests a second for {found.seconds:g} s, due → last byte"
-            f" | {asked:,} answers, {failed} of them not 200: p50 {p50:.0f} ms, p95 {p95:.0f} ms, p99 {p99:.0f} ms"
+            f" | {asked:,} answers, {failed} of them not 200: p50 {p50:.0f} ms, p95 {p95:.0f} ms,"
+            f" p99 {p99:.0f} ms"
             " | p95 ≤ 100 ms |"
         )
         late = [route for route in found.traffic if found.traffic[route].percentile(95) > 100]
@@ -116,13 +118,13 @@ def _taken(exports: Sequence[Export]) -> Iterator[str]:
     yield "|---|---:|---:|---:|---:|"
     for each in exports:
         yield (
-            f"| `{each.path}` | {each.seconds:.2f} | {each.first_byte_seconds:.2f} | {each.size_bytes / 1e6:.1f} MB"
-            f" | {each.grown_bytes / 1e6:.0f} MB |"
+            f"| `{each.path}` | {each.seconds:.2f} | {each.first_byte_seconds:.2f}"
+            f" | {each.size_bytes / 1e6:.1f} MB | {each.grown_bytes / 1e6:.0f} MB |"
         )
 
 
 def _budget(costs: Sequence[Cost]) -> Iterator[str]:
-    yield "First visit in headless Chromium, nothing in its cache (bytes on the wire, all from the portal itself):"
+    yield "First visit in headless Chromium with nothing in its cache, bytes on the wire:"
     yield ""
     yield "| who | page | requests | all bytes | script and style | largest paint |"
     yield "|---|---|---:|---:|---:|---:|"

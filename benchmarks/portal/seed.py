@@ -1,10 +1,10 @@
 """A regency of a million workers and 200 funds, made in the database by set-based statements.
 
-Every table that a page reads is filled the way the steps of ``workflow`` would have left it: lines and their
-decisions, months, enrolment files and answers, one journal with its chain, the chain of records, alerts judged
-from the figures. ``workflow.audit`` finds nothing to say about it. Foreign keys and indexes of the large tables
-are taken off and put back, which checks them against every row at once. Only the verifier's village has names
-and NIKs that open; everywhere else stand random bytes of the same length.
+Every table that a page reads is filled the way the steps of ``workflow`` would have left it: lines and
+their decisions, months, enrolment files and answers, one journal with its chain, the chain of records,
+alerts judged from the figures. ``workflow.audit`` finds nothing to say about it. Foreign keys and indexes of
+the large tables are taken off and put back, which checks them against every row at once. Only the verifier's
+village has names and NIKs that open; everywhere else stand random bytes of a similar length.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ BATCH_LINES: Final = 10_000
 SIGNED_ALONE: Final = 4
 
 _RUNS: Final = 12
-_COMPANY_FUNDS: Final = 8
+_COMPANY_FUNDS: Final = 3
 _LARGE: Final = (
     "worker",
     "coverage_need",
@@ -101,20 +101,21 @@ _STATEMENTS: Final = (
     INSERT INTO allocation_run (id, regency_code, generation, policy, status, needs, proposed, changed, tiers,
                                 started_at, finished_at)
     SELECT id, :regency, number, CAST(:policy AS jsonb), 'FEASIBLE', :workers, :workers / 3, :workers / 10,
-           '[{"name": "coverage", "value": 38581819, "bound": 38612676, "gap": 0.0008}]', at - interval '40 s', at
+           '[{"name": "coverage", "value": 38581819, "bound": 38612676, "gap": 0.0008}]',
+           at - interval '40 s', at
     FROM run
     """,
     "UPDATE regency SET generation = :runs WHERE code = :regency",
     """
     INSERT INTO fund (code, regency_code, kind, name, funder, npwp, fiscal_year, account_code, ceiling_rupiah,
-                      released_rupiah, revision, window_from, window_to, regions, occupations, programmes, sexes,
-                      four_eyes_above_rupiah)
+                      released_rupiah, revision, window_from, window_to, regions, occupations, programmes,
+                      sexes, four_eyes_above_rupiah)
     SELECT CASE WHEN budget THEN 'APBD-' ELSE 'CSR-' END || to_char(n, 'FM000'), :regency,
            CASE WHEN budget THEN 'apbd' ELSE 'csr' END,
            CASE WHEN budget THEN 'Pos anggaran ' ELSE 'PT Contoh ' END || n,
            CASE WHEN NOT budget THEN 'PT Contoh ' || CASE WHEN own THEN 'Utama' ELSE n::text END END,
-           CASE WHEN own THEN CAST(:company AS text) WHEN NOT budget THEN to_char(20000000000000 + n, 'FM0000000000000000')
-           END,
+           CASE WHEN own THEN CAST(:company AS text)
+                WHEN NOT budget THEN to_char(20000000000000 + n, 'FM0000000000000000') END,
            CASE WHEN budget THEN 2026 END, CASE WHEN budget THEN '5.1.02.' || n END,
            CASE WHEN budget THEN 0 END, CASE WHEN budget THEN 0 END, 1, date '2026-01-01', date '2027-12-01',
            '{}', '{}', 0, '{}',
@@ -124,8 +125,8 @@ _STATEMENTS: Final = (
     ORDER BY n
     """,
     f"""
-    INSERT INTO worker (id, nik_hash, nik_encrypted, nik_key_id, name_encrypted, village_code, occupation, sex,
-                        birth_year, declared_base_rupiah, reported_at)
+    INSERT INTO worker (id, nik_hash, nik_encrypted, nik_key_id, name_encrypted, village_code, occupation,
+                        sex,                         birth_year, declared_base_rupiah, reported_at)
     OVERRIDING SYSTEM VALUE
     SELECT id, sha256(convert_to(i::text, 'UTF8')), sha256(convert_to('n' || i, 'UTF8')), 'seeded',
            sha256(convert_to('name' || i, 'UTF8')), village, ({_OCCUPATIONS})[1 + i % 8],
@@ -135,20 +136,21 @@ _STATEMENTS: Final = (
     """,
     """
     INSERT INTO coverage_need (id, worker_id, regency_code, district_code, village_code, programmes, months,
-                               start_month, priority, state, version, unfunded_reason, reported_at, registered_at,
-                               changed_at)
+                               start_month, priority, state, version, unfunded_reason, reported_at,
+                               registered_at, changed_at)
     OVERRIDING SYSTEM VALUE
     SELECT id, id, :regency, district, village, CASE WHEN spread % 4 = 0 THEN 7 ELSE 3 END, months,
-           CASE state WHEN 'enrolled' THEN date '2026-06-01' ELSE date '2026-12-01' END, 1 + i % 100, state, 3,
-           CASE state WHEN 'waiting' THEN (ARRAY['outbid','region_accepted','months_within_limit'])[1 + i % 3]
-                      WHEN 'closed' THEN 'moved_away' END,
+           CASE state WHEN 'enrolled' THEN date '2026-06-01' ELSE date '2026-12-01' END, 1 + i % 100, state,
+           3, CASE state WHEN 'waiting'
+                         THEN (ARRAY['outbid','region_accepted','months_within_limit'])[1 + i % 3]
+                         WHEN 'closed' THEN 'moved_away' END,
            at, at, at
     FROM (SELECT *, :now - make_interval(days => 70 + (i % 50)::int) AS at FROM plan) AS planned ORDER BY i
     """,
     "ANALYZE coverage_need",
     """
-    INSERT INTO proposal (need_id, fund_id, run_id, months, amount_rupiah, state, version, opened_at, asks_points,
-                          alternative_fund_id, alternative_points)
+    INSERT INTO proposal (need_id, fund_id, run_id, months, amount_rupiah, state, version, opened_at,
+                          asks_points, alternative_fund_id, alternative_points)
     SELECT p.id, p.fund, r.id, p.months,
            p.months * CASE WHEN p.spread % 4 = 0 THEN 36800 ELSE 16800 END, p.state, 1, r.at,
            20 + p.i % 50, CASE WHEN p.i % 5 > 0 THEN 1 + (p.fund + 6) % :funds END,
@@ -157,10 +159,10 @@ _STATEMENTS: Final = (
     """,
     # Some lines moved from fund to fund before: the history that today's page reads.
     """
-    INSERT INTO proposal (need_id, fund_id, run_id, months, amount_rupiah, state, version, opened_at, closed_at,
-                          closed_cause, closed_cause_id)
-    SELECT p.id, 1 + (p.fund + 40) % :funds, r.id, p.months, p.months * 16800, 'superseded', 2, r.at, n.at, 'run',
-           n.id
+    INSERT INTO proposal (need_id, fund_id, run_id, months, amount_rupiah, state, version, opened_at,
+                          closed_at, closed_cause, closed_cause_id)
+    SELECT p.id, 1 + (p.fund + 40) % :funds, r.id, p.months, p.months * 16800, 'superseded', 2, r.at, n.at,
+           'run', n.id
     FROM plan p JOIN run r ON r.number = p.run - 1 JOIN run n ON n.number = p.run
     WHERE p.i % 7 = 0 AND p.fund IS NOT NULL
     """,
@@ -169,8 +171,9 @@ _STATEMENTS: Final = (
     INSERT INTO decision (id, idempotency_key, content_hash, action, fund_id, district_code, run_id, officer,
                           lines, amount_rupiah, needs_second, state, second_officer, decided_at, closed_at)
     SELECT gen_random_uuid(), 'seed:' || p.run_id || p.fund_id || n.district_code, sha256('seed'), 'approve',
-           p.fund_id, n.district_code, p.run_id, 'petugas.satu@contoh.id', count(*), sum(p.amount_rupiah), true,
-           'done', 'petugas.dua@contoh.id', min(p.opened_at) + interval '2 h', min(p.opened_at) + interval '3 h'
+           p.fund_id, n.district_code, p.run_id, 'petugas.satu@contoh.id', count(*), sum(p.amount_rupiah),
+           true, 'done', 'petugas.dua@contoh.id', min(p.opened_at) + interval '2 h',
+           min(p.opened_at) + interval '3 h'
     FROM proposal p JOIN coverage_need n ON n.id = p.need_id
     WHERE p.state IN ('approved', 'enrolled') GROUP BY p.run_id, p.fund_id, n.district_code
     """,
@@ -197,22 +200,24 @@ _STATEMENTS: Final = (
     """,
     """
     INSERT INTO enrolment_answer (id, file_hash, officer, outcomes, imported_at)
-    SELECT gen_random_uuid(), sha256(convert_to(id::text, 'UTF8')), officer, '{}', exported_at + interval '1 day'
+    SELECT gen_random_uuid(), sha256(convert_to(id::text, 'UTF8')), officer, '{}',
+           exported_at + interval '1 day'
     FROM enrolment_batch
     """,
     """
-    INSERT INTO enrolment_line (reference, batch_id, number, proposal_id, answer, answer_months, answer_rupiah,
-                                paid_rupiah, paid_months, answered_by)
+    INSERT INTO enrolment_line (reference, batch_id, number, proposal_id, answer, answer_months,
+                                answer_rupiah, paid_rupiah, paid_months, answered_by)
     SELECT left(b.id::text, 8) || '-' || to_char(row_number() OVER of_batch, 'FM000000'), b.id,
-           row_number() OVER of_batch, p.id, 'accepted', p.months, p.amount_rupiah, p.amount_rupiah, p.months, a.id
+           row_number() OVER of_batch, p.id, 'accepted', p.months, p.amount_rupiah, p.amount_rupiah,
+           p.months, a.id
     FROM proposal p JOIN enrolment_batch b ON b.fund_id = p.fund_id
     JOIN enrolment_answer a ON a.file_hash = sha256(convert_to(b.id::text, 'UTF8'))
     WHERE p.state = 'enrolled'
     WINDOW of_batch AS (PARTITION BY b.id ORDER BY p.id)
     """,
     """
-    INSERT INTO inbox_event (event_key, type, source, event_id, content_hash, log_id, topic, partition, "offset",
-                             outcome, received_at)
+    INSERT INTO inbox_event (event_key, type, source, event_id, content_hash, log_id, topic, partition,
+                             "offset", outcome, received_at)
     SELECT md5(i::text)::uuid, 'coverage.worker-uncovered.v1', '/registry', i::text, sha256('seed'), 'seed',
            'coverage.worker-uncovered.v1', i % 12, i / 12, 'registered',
            :now - make_interval(days => 70 + (i % 50)::int)
@@ -227,8 +232,8 @@ _STATEMENTS: Final = (
     FROM generate_series(1, 5000) AS n
     """,
     """
-    INSERT INTO pledge_offer (id, funder, funder_name, regency_code, name, amount_rupiah, window_from, window_to,
-                              programmes, offered_by, offered_at)
+    INSERT INTO pledge_offer (id, funder, funder_name, regency_code, name, amount_rupiah, window_from,
+                              window_to, programmes, offered_by, offered_at)
     SELECT gen_random_uuid(), npwp, funder, :regency, 'Tambahan ' || n, 100000000, date '2027-01-01',
            date '2027-12-01', 3, 'orang@contoh.id', :now - make_interval(hours => n)
     FROM fund CROSS JOIN generate_series(1, 2) AS n WHERE kind = 'csr' AND id % 5 = 0 OR npwp = :company
@@ -267,13 +272,12 @@ def seed(engine: Engine, vault: Vault, workers: int, now: dt.datetime) -> None:
         connection.execute(_PAST_ALERTS, {"now": now})
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("VACUUM (ANALYZE)"))
-        connection.execute(text("CHECKPOINT")) if _may_checkpoint(connection) else None
 
 
 _PAST_ALERTS = text(
     """
-    INSERT INTO alert (id, rule_id, scope, kind, subject, period, severity, state, value, fire, facts, opened_at,
-                       resolved_at, resolved_why)
+    INSERT INTO alert (id, rule_id, scope, kind, subject, period, severity, state, value, fire, facts,
+                       opened_at, resolved_at, resolved_why)
     SELECT gen_random_uuid(), rule_id, scope, kind, subject, period, severity, 'resolved', value, fire, facts,
            :now - make_interval(days => n), :now - make_interval(days => n - 1), 'cleared'
     FROM alert CROSS JOIN generate_series(2, 11) AS n
@@ -289,13 +293,9 @@ def _named_in(statement: str, values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if f":{name}" in statement}
 
 
-def _may_checkpoint(connection: Connection) -> bool:
-    return bool(connection.scalar(text("SELECT pg_has_role(current_user, 'pg_checkpoint', 'USAGE')")))
-
-
 @contextmanager
 def _without_checks(connection: Connection) -> Iterator[None]:
-    """Foreign keys and plain indexes of the large tables come back when the rows stand, and check them all."""
+    """Keys and plain indexes of the large tables come back when the rows stand, and check them all."""
     keys = connection.execute(
         text(
             "SELECT conrelid::regclass::text AS owner, conname, pg_get_constraintdef(oid) AS definition"
@@ -305,7 +305,8 @@ def _without_checks(connection: Connection) -> Iterator[None]:
     ).all()
     indexes = connection.execute(
         text(
-            "SELECT indexrelid::regclass::text AS name, pg_get_indexdef(indexrelid) AS definition FROM pg_index i"
+            "SELECT indexrelid::regclass::text AS name, pg_get_indexdef(indexrelid) AS definition"
+            " FROM pg_index i"
             " WHERE indrelid::regclass::text = ANY(:tables)"
             " AND NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = i.indexrelid)"
         ),
@@ -341,7 +342,8 @@ def _seal_village(connection: Connection, vault: Vault) -> None:
             )
         )
     connection.exec_driver_sql(
-        "CREATE TEMP TABLE sealed (id int8, nik_hash bytea, nik bytea, key_id text, name bytea) ON COMMIT DROP"
+        "CREATE TEMP TABLE sealed (id int8, nik_hash bytea, nik bytea, key_id text, name bytea)"
+        " ON COMMIT DROP"
     )
     _copy(connection, "sealed", ("id", "nik_hash", "nik", "key_id", "name"), rows)
     connection.exec_driver_sql(
@@ -382,9 +384,8 @@ def _write_journal(connection: Connection, now: dt.datetime) -> None:
         # Some funds are nearly used up, others hardly begun.
         pledge = reserved * (102 + fund_id % 60) // 100 // 1000 * 1000 + 1_000_000
         first = ("pledge", "event", uuid.uuid4(), now - dt.timedelta(days=120), pledge)
-        number, previous = 0, CHAIN_START
-        for kind, cause, cause_id, moment, amount in (first, *moved[fund_id]):
-            number += 1
+        previous = CHAIN_START
+        for number, (kind, cause, cause_id, moment, amount) in enumerate((first, *moved[fund_id]), 1):
             sealed = chain_entry(
                 previous,
                 fund_code=code,
@@ -416,7 +417,8 @@ def _write_records(connection: Connection) -> None:
     """Both officers' signatures, in one chain."""
     decisions = connection.execute(
         text(
-            "SELECT d.id, d.officer, d.second_officer, d.lines, d.amount_rupiah, d.district_code, d.decided_at,"
+            "SELECT d.id, d.officer, d.second_officer, d.lines, d.amount_rupiah, d.district_code,"
+            " d.decided_at,"
             " d.closed_at, f.code FROM decision d JOIN fund f ON f.id = d.fund_id"
         )
     )
@@ -427,7 +429,9 @@ def _write_records(connection: Connection) -> None:
         acts.append((row.closed_at, row.second_officer, "confirm", row.id, {"lines": row.lines}))
     records: list[tuple[Any, ...]] = []
     previous = CHAIN_START
-    for number, (moment, actor, action, subject, detail) in enumerate(sorted(acts, key=lambda act: act[0]), 1):
+    for number, (moment, actor, action, subject, detail) in enumerate(
+        sorted(acts, key=lambda act: act[0]), 1
+    ):
         sealed = seal_record(previous, number, actor, action, str(subject), detail, moment)
         stored = orjson.dumps(detail).decode()
         records.append((number, actor, action, str(subject), stored, moment, previous, sealed))
@@ -436,12 +440,12 @@ def _write_records(connection: Connection) -> None:
     _copy(connection, "audit_record", columns, records)
 
 
-def _copy(
-    connection: Connection, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
-) -> None:
-    """COPY by way of a temporary table: PostgreSQL takes none straight into a table with row-level security."""
+def _copy(connection: Connection, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """COPY by way of a temporary table: one with row-level security takes none itself."""
     names = ", ".join(columns)
-    connection.exec_driver_sql(f"CREATE TEMP TABLE fresh ON COMMIT DROP AS SELECT {names} FROM {table} LIMIT 0")
+    connection.exec_driver_sql(
+        f"CREATE TEMP TABLE fresh ON COMMIT DROP AS SELECT {names} FROM {table} LIMIT 0"
+    )
     driver = connection.connection.driver_connection
     assert driver is not None
     with driver.cursor().copy(f"COPY fresh ({names}) FROM STDIN") as copy:

@@ -27,7 +27,7 @@ ROUTES: Final = (
     ("officer", "/review/news?seen=1.1.1", 4),
     ("officer", "/review/{batch}", 8),
     ("officer", "/review/{large}", 3),
-    ("officer", "/review/{large}/changes?since=1", 2),
+    ("officer", "/review/{large}/changes?since={moment}", 2),
     ("officer", "/review/decisions", 3),
     ("officer", "/review/decisions/{decision}", 3),
     ("officer", "/funds", 4),
@@ -46,6 +46,8 @@ ROUTES: Final = (
     ("company", "/company/months.svg", 2),
     ("company", "/company/workers", 4),
     ("company", "/company/workers?state=enrolled&q=fisher&page=3", 1),
+    ("company", "/company/impact", 1),
+    ("company", "/company/messages", 1),
     ("company", "/company/statements", 1),
     ("company", "/company/offers", 1),
     ("verifier", "/village", 5),
@@ -75,10 +77,13 @@ ROUTES: Final = (
 )
 
 _SAMPLES: Final = {
-    "batch": "SELECT id::text FROM review_batch WHERE open_lines BETWEEN 1 AND 1000 ORDER BY md5(id::text) LIMIT 200",
+    "batch": "SELECT id::text FROM review_batch WHERE open_lines BETWEEN 1 AND 1000"
+    " ORDER BY md5(id::text) LIMIT 200",
     "large": "SELECT id::text FROM review_batch WHERE open_lines > 1000 ORDER BY id",
     "decision": "SELECT id::text FROM decision ORDER BY md5(id::text) LIMIT 200",
     "fund": "SELECT code FROM fund ORDER BY code",
+    # A page that has been open for half an hour.
+    "moment": "SELECT (extract(epoch FROM now()) - 1800)::int8::text",
     "district": f"SELECT code FROM region WHERE parent_code = '{REGENCY}' ORDER BY code",
     "place": "SELECT concat_ws('/', b.run_id, f.code, b.district_code) FROM review_batch b"
     " JOIN fund f ON f.id = b.fund_id WHERE b.open_lines > 0 ORDER BY md5(b.id::text) LIMIT 200",
@@ -118,7 +123,7 @@ async def _run(
 ) -> dict[tuple[str, str], Timings]:
     timings = {(role, path): Timings() for role, path, _ in ROUTES}
     rounds = [(role, path) for role, path, times in ROUTES for _ in range(times)]
-    chance = random.Random(1)  # noqa: S311
+    chance = random.Random(1)
     arrivals: list[tuple[str, str]] = []
     while len(arrivals) < per_second * seconds:
         chance.shuffle(rounds)
@@ -149,7 +154,9 @@ async def _ask(
     timings: Timings,
     due: float,
 ) -> None:
-    address = path.format_map({name: next(values) for name, values in samples.items() if f"{{{name}}}" in path})
+    address = path.format_map(
+        {name: next(values) for name, values in samples.items() if f"{{{name}}}" in path}
+    )
     answer = await client.get(portal.url + address, headers=portal.people[role].headers())
     timings.milliseconds.append((time.perf_counter() - due) * 1000)
     if answer.status_code != 200:

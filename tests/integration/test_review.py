@@ -309,8 +309,8 @@ def test_two_lines_of_one_batch_do_not_pay_the_same_month(engine: Engine, batch:
             text(
                 "INSERT INTO coverage_need (worker_id, regency_code, district_code, village_code, programmes,"
                 " months, start_month, priority, reported_at) SELECT worker_id, regency_code, district_code,"
-                " village_code, 1, 1, date '2027-02-01', 50, reported_at FROM coverage_need, generate_series(1, 2)"
-                " WHERE id = 1"
+                " village_code, 1, 1, date '2027-02-01', 50, reported_at"
+                " FROM coverage_need, generate_series(1, 2) WHERE id = 1"
             )
         )
     run_id = allocate(engine).run_id
