@@ -136,6 +136,7 @@ class PortalState:
     limits: RequestLimits
     changes: ChangeWatch
     overviews: KeptFigures[Overview]
+    large_companies: set[str] = field(default_factory=set)  # whose people a page does not count itself
     _timezones: dict[str, str] = field(default_factory=dict)
 
     def overview(self, regency: str) -> Overview:

@@ -10,12 +10,13 @@ from fastapi import APIRouter, Request, Response
 
 from models.programme import Programme
 from models.tariff import Payer, default_table
+from portal.company.figures import read_figures
 from portal.company.overview import CompanyReader, funder_of
 from portal.page import page_language, render_page
 from portal.plot import COLOURS, draw, plot_response
 from portal.region_name import region_name
 from portal.unit import open_unit
-from workflow.read_company import SMALLEST_GROUP, Reach, read_cover_months, read_impact
+from workflow.read_company import SMALLEST_GROUP, Reach
 
 router = APIRouter(prefix="/company/impact")
 
@@ -28,14 +29,13 @@ def show_impact(request: Request, visitor: CompanyReader) -> Response:
     """People and months in all, by month, by programme and by district."""
     funder = funder_of(visitor)
     with open_unit(request.app.state.portal.engine, visitor) as connection:
-        impact = read_impact(connection, funder)
-        months = read_cover_months(connection, funder)
+        figures = read_figures(request.app, connection, funder)
     return render_page(
         request,
         "company/impact.html",
         visitor=visitor,
-        impact=impact,
-        months=months,
+        impact=figures.impact,
+        months=figures.months,
         smallest=SMALLEST_GROUP,
         enough=is_enough,
         sources=legal_sources(),
@@ -47,7 +47,7 @@ def plot_months(request: Request, visitor: CompanyReader) -> Response:
     """Workers covered in each month, as the page's table has them."""
     language = page_language(request)
     with open_unit(request.app.state.portal.engine, visitor) as connection:
-        months = read_cover_months(connection, funder_of(visitor))
+        months = read_figures(request.app, connection, funder_of(visitor)).months
     values = [{"month": each.month.isoformat(), "workers": each.workers} for each in months if each.workers]
     chart = alt.Chart(alt.InlineData(values=values), width=720, height=220).mark_bar(color=COLOURS[0])
     encoded = chart.encode(
@@ -62,7 +62,7 @@ def plot_districts(request: Request, visitor: CompanyReader) -> Response:
     """Workers covered in each district, as the page's table has them."""
     language = page_language(request)
     with open_unit(request.app.state.portal.engine, visitor) as connection:
-        impact = read_impact(connection, funder_of(visitor))
+        impact = read_figures(request.app, connection, funder_of(visitor)).impact
     values: list[dict[str, Any]] = [
         {"district": region_name(code) if code else _OTHERS[language], "workers": reach.workers}
         for code, reach in impact.districts.items()

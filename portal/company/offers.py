@@ -59,7 +59,7 @@ def post_offer(
 ) -> Response:
     """Offer a new pledge, or more money for one of the own; it is money once an officer has confirmed it."""
     with open_unit(request.app.state.portal.engine, visitor) as connection:
-        own = {fund.code for fund in read_funds(connection, funder_of(visitor))}
+        own = {fund.code for fund in read_funds(connection, funder_of(visitor), {})}
     if fund_code and fund_code not in own:
         raise NotFoundError
     try:
@@ -135,7 +135,7 @@ def _render_company(
     portal, funder = request.app.state.portal, funder_of(visitor)
     with open_unit(portal.engine, visitor) as connection:
         offers = list_offers(connection, funder=funder)
-        funds = read_funds(connection, funder)
+        funds = read_funds(connection, funder, {})
     return render_page(
         request,
         "company/offers.html",

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 
 from portal.access import NotFoundError, Permission, require
 from portal.accounts.sign_in import now
+from portal.company.figures import read_figures
 from portal.page import page_language, render_page
 from portal.plot import draw, plot_response
 from portal.unit import open_unit
@@ -18,7 +19,6 @@ from workflow.read_company import (
     count_unread,
     counts_may_be_shown,
     read_funds,
-    read_impact,
     read_messages,
     read_months,
 )
@@ -35,8 +35,8 @@ def show_company(request: Request, visitor: CompanyReader) -> Response:
     portal, funder = request.app.state.portal, funder_of(visitor)
     mark = read_mark(portal.engine, visitor.account_id)
     with open_unit(portal.engine, visitor) as connection:
-        funds = read_funds(connection, funder)
-        impact = read_impact(connection, funder)
+        figures = read_figures(request.app, connection, funder)
+        funds = read_funds(connection, funder, figures.fund_workers)
         months = read_months(connection, funder, portal.timezone(portal.settings.regencies[0]))
         messages = read_messages(connection, funder, 12)
         unread = count_unread(connection, funder, mark)
@@ -47,7 +47,7 @@ def show_company(request: Request, visitor: CompanyReader) -> Response:
         funds=funds,
         by_fund=counts_may_be_shown(funds),
         smallest=SMALLEST_GROUP,
-        impact=impact,
+        impact=figures.impact,
         months=months,
         messages=messages,
         unread=unread,

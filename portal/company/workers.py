@@ -9,6 +9,7 @@ from sqlalchemy import Connection, func, select
 
 from models.programme import bundle_of_mask, write_bundle
 from portal.accounts.sign_in import now, vault_of
+from portal.company.figures import read_company_groups
 from portal.company.overview import CompanyReader, funder_of
 from portal.export import Column, Sheet, export
 from portal.listing import Listing, contains, read_listing
@@ -16,7 +17,7 @@ from portal.page import page_language, render_page
 from portal.region_name import region_name
 from portal.unit import open_unit
 from portal.words import Language
-from workflow.read_company import SMALLEST_GROUP, hide_small_groups, read_groups, select_workers
+from workflow.read_company import SMALLEST_GROUP, hide_small_groups, select_workers
 from workflow.sign_in import Visitor
 
 router = APIRouter()
@@ -93,7 +94,7 @@ def _read(
 ) -> tuple[list[Any], int, list[str]]:
     """Rows, how many the filter leaves, and the districts there are to choose from."""
     funder = funder_of(visitor)
-    shown = hide_small_groups(read_groups(connection, funder))
+    shown = hide_small_groups(read_company_groups(request.app, connection, funder))
     statement, columns = select_workers(vault_of(request), funder, shown)
     if listing.filters["district"]:
         statement = statement.where(columns.district == listing.filters["district"])
@@ -103,9 +104,12 @@ def _read(
         statement = statement.where(
             contains(columns.pseudonym, listing.search) | contains(columns.occupation, listing.search)
         )
-    total = connection.scalar(select(func.count()).select_from(statement.subquery())) or 0
-    ordered = listing.order(statement, columns, columns.id)
+    ordered = listing.order(statement.add_columns(func.count().over().label("total")), columns, columns.id)
     rows = list(connection.execute(ordered if whole else listing.cut(ordered)))
+    if rows:
+        total = int(rows[0].total)
+    else:  # behind the last page, perhaps
+        total = connection.scalar(select(func.count()).select_from(statement.subquery())) or 0
     return rows, total, sorted({district for district, _ in shown.values() if district})
 
 

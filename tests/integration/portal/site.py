@@ -67,7 +67,7 @@ class Browser:
 
     def peek(self, path: str, headers: dict[str, str]) -> int:
         """The status of an answer that may never end."""
-        with httpx.stream("GET", self.url + path, headers=self.headers(headers), trust_env=False) as answer:
+        with httpx.stream("GET", self.url + path, headers=self._headers(headers), trust_env=False) as answer:
             return answer.status_code
 
     def send(
@@ -78,7 +78,7 @@ class Browser:
         headers: dict[str, str],
         json: object = None,
     ) -> httpx.Response:
-        sent = self.headers(headers)
+        sent = self._headers(headers)
         # Plain http on this machine: loading certificates would take longer than the answer.
         with httpx.Client(trust_env=False, timeout=30, verify=False) as client:  # noqa: S501
             answer = client.request(method, self.url + path, data=form, json=json, headers=sent)
@@ -90,15 +90,19 @@ class Browser:
                     del self.cookies[name]
         return answer
 
-    def headers(self, headers: dict[str, str] | None = None) -> dict[str, str]:
+    def _headers(self, headers: dict[str, str]) -> dict[str, str]:
         sent = {"user-agent": "Peramban Uji", "accept": "text/html"}
         if self.tls:
             sent |= {"x-forwarded-proto": "https", "x-forwarded-for": self.address}
-        sent |= {name.replace("_", "-"): value for name, value in (headers or {}).items()}
+        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
         sent = {name: value for name, value in sent.items() if value}
         if self.cookies:
             sent["cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         return sent
+
+    def headers(self) -> dict[str, str]:
+        """What this browser sends with a request, its cookies too."""
+        return self._headers({})
 
     def sign_in(self, email: str, password: str = PASSWORD) -> httpx.Response:
         return self.post("/login", {"email": email, "password": password})
