@@ -42,6 +42,9 @@ def read_status(engine: Engine, settings: Settings, regency: str) -> dict[str, A
         "needs": {"waiting": figures.waiting, "proposed": figures.proposed},
         "reserved_rupiah": figures.reserved_rupiah,
         "last_run": None if run is None else {**asdict(run), "finished_at": run.finished_at.isoformat()},
+        "match_under_way": None
+        if figures.under_way is None
+        else {**asdict(figures.under_way), "started_at": figures.under_way.started_at.isoformat()},
         "funds": [
             {
                 **asdict(fund),
@@ -80,6 +83,10 @@ def print_status(status: dict[str, Any]) -> None:
             f"Last match {run['needs']:,} needs in {run['seconds']:.1f} s, {run['finished_at'][:19]} UTC:"
             f" {say_gap(run['gap'])}"
         )
+    match = status["match_under_way"]
+    if match:
+        gap = "" if match["gap"] is None else f", {say_gap(match['gap'])}"
+        console.print(f"Matching   {match['phase'] or 'starting'}, {match['seconds']:.0f} s so far{gap}")
     for pause in status["paused_intake"]:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(pause["reasons"].items()))
         console.print(

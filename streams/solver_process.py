@@ -14,6 +14,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from multiprocessing.connection import Connection
 from typing import Any, Final
 
@@ -21,12 +22,14 @@ import structlog
 
 from optimizer.policy import Policy
 from optimizer.problem import AllocationProblem
+from optimizer.progress import Progress
 from optimizer.result import AllocationResult, Prices, Status
 
 #: How long past its time limit a solve may run before its process is ended.
 GRACE_SECONDS: Final = 15.0
 _STOP_SECONDS: Final = 2.0
 _POLL_SECONDS: Final = 0.2
+_TELL_SECONDS: Final = 1.0
 
 _log = structlog.get_logger("gotong.streams.solver")
 
@@ -71,8 +74,9 @@ class SolverProcess:
         *,
         previous: Prices | None,
         time_limit_seconds: float,
+        on_progress: Callable[[Progress], None] | None = None,
     ) -> AllocationResult:
-        """Solve; blocks the calling thread.
+        """Solve; blocks the calling thread. Progress comes about once a second, in this thread.
 
         Raises ``SolverProcessError`` when the child dies or overruns, and whatever the solver raised.
         """
@@ -80,7 +84,13 @@ class SolverProcess:
             pipe = self._ensure()
             try:
                 pipe.send(("solve", problem, policy, previous, time_limit_seconds))
-                kind, answer = self._receive(pipe, time_limit_seconds + GRACE_SECONDS)
+                deadline = time.monotonic() + time_limit_seconds + GRACE_SECONDS
+                kind, answer = self._receive(pipe, deadline)
+                while kind == "progress":
+                    _log.info("solving", **asdict(answer))
+                    if on_progress is not None:
+                        on_progress(answer)
+                    kind, answer = self._receive(pipe, deadline)
             except (EOFError, OSError) as error:
                 self._end()
                 if self._stopping.is_set():
@@ -104,8 +114,7 @@ class SolverProcess:
         else:
             self._end()
 
-    def _receive(self, pipe: Connection, patience_seconds: float) -> tuple[str, Any]:
-        deadline = time.monotonic() + patience_seconds
+    def _receive(self, pipe: Connection, deadline: float) -> tuple[str, Any]:
         cancelled_at: float | None = None
         while not pipe.poll(_POLL_SECONDS):
             now = time.monotonic()
@@ -150,6 +159,19 @@ class SolverProcess:
                 process.join(timeout=_STOP_SECONDS)
 
 
+def _tell_now_and_then(pipe: Connection) -> Callable[[Progress], None]:
+    """Pass progress on at most once a second; a solve of under a second says nothing."""
+    told = time.monotonic()
+
+    def tell(progress: Progress) -> None:
+        nonlocal told
+        if time.monotonic() >= told + _TELL_SECONDS:
+            told = time.monotonic()
+            pipe.send(("progress", progress))
+
+    return tell
+
+
 def _serve(pipe: Connection, solve: Solve | None) -> None:
     """The child's whole life."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the group; the parent decides
@@ -183,6 +205,7 @@ def _serve(pipe: Connection, solve: Solve | None) -> None:
                     policy,
                     previous=previous,
                     time_limit_seconds=time_limit_seconds,
+                    on_progress=_tell_now_and_then(pipe),
                     cancelled=cancelled.is_set,
                 ),
             )

@@ -29,6 +29,7 @@ from workflow.outbox import enqueue_event
 from workflow.propose import PlanOutdatedError, ProposeOutcome, close_run, propose
 from workflow.request import raise_signal
 from workflow.run_prices import read_prices, write_prices
+from workflow.run_progress import write_progress
 from workflow.snapshot import Snapshot, read_snapshot
 from workflow.solver import Solver
 
@@ -73,7 +74,13 @@ def allocate_regency(
         with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
             snapshot = read_snapshot(connection, regency, tariffs, now().astimezone(timezone).date())
             previous = read_prices(connection, snapshot)
-        result = solver(snapshot.problem, policy, previous=previous, time_limit_seconds=time_limit_seconds)
+        result = solver(
+            snapshot.problem,
+            policy,
+            previous=previous,
+            time_limit_seconds=time_limit_seconds,
+            on_progress=lambda progress: write_progress(engine, run_id, progress),
+        )
         verify(snapshot.problem, policy, result)
         found = find_reasons(snapshot.problem, policy, result)
         with engine.begin() as connection:

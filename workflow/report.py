@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Engine, select, text
 
 from models.tables import AllocationRun
+from workflow.run_progress import RunProgress, read_progress
 
 _EVENTS = text(
     """
@@ -108,6 +109,7 @@ class Overview:
     funds: tuple[FundFigures, ...]
     districts: tuple[DistrictFigures, ...]
     last_run: RunFigures | None
+    under_way: RunProgress | None
     dead_letters: dict[str, int]
 
 
@@ -122,6 +124,7 @@ def read_overview(engine: Engine, regency: str) -> Overview:
             DistrictFigures(*row) for row in connection.execute(_DISTRICTS, {"regency": regency})
         )
         last_run = read_last_run(connection, regency)
+        under_way = read_progress(connection, regency)
     rejected = sum(dead_letters.values())
     return Overview(
         regency=regency,
@@ -135,6 +138,7 @@ def read_overview(engine: Engine, regency: str) -> Overview:
         funds=funds,
         districts=districts,
         last_run=last_run,
+        under_way=under_way,
         dead_letters=dead_letters,
     )
 

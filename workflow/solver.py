@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from optimizer.policy import Policy
 from optimizer.problem import AllocationProblem
+from optimizer.progress import Progress
 from optimizer.result import AllocationResult, Prices
 
 
@@ -19,6 +21,10 @@ class Solver(Protocol):
         *,
         previous: Prices | None,
         time_limit_seconds: float,
+        on_progress: Callable[[Progress], None] | None = None,
     ) -> AllocationResult:
-        """Return a verified result within about ``time_limit_seconds``."""
+        """Return a verified result within about ``time_limit_seconds``.
+
+        ``on_progress`` hears how far a long solve is, about once a second.
+        """
         ...

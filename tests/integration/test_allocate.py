@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from models.database import open_engine
 from models.tariff import default_table
 from optimizer.policy import DEFAULT_POLICY, Policy
 from optimizer.problem import AllocationProblem
+from optimizer.progress import Progress
 from optimizer.result import AllocationResult, Prices
 from optimizer.solve import solve
 from tests.builders import KUKAR, add_need, apply_fund, budget, pledge
@@ -32,9 +33,16 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 
 def solve_here(
-    problem: AllocationProblem, policy: Policy, *, previous: Prices | None, time_limit_seconds: float
+    problem: AllocationProblem,
+    policy: Policy,
+    *,
+    previous: Prices | None,
+    time_limit_seconds: float,
+    on_progress: Callable[[Progress], None] | None = None,
 ) -> AllocationResult:
-    return solve(problem, policy, previous=previous, time_limit_seconds=time_limit_seconds)
+    return solve(
+        problem, policy, previous=previous, time_limit_seconds=time_limit_seconds, on_progress=on_progress
+    )
 
 
 def allocate(engine: Engine, solver: Solver = solve_here, **options: Any) -> RunOutcome:
@@ -210,3 +218,23 @@ def test_a_budget_line_spends_no_more_than_is_released(engine: Engine) -> None:
     apply_fund(engine, budget(ceiling_rupiah=500_000, released_rupiah=400_000, revision=2))
     assert read_overview(engine, KUKAR).funds[0].available_rupiah == 400_000
     assert audit(engine) == []
+
+
+def test_a_match_under_way_tells_its_phase_and_gap_and_is_silent_when_done(engine: Engine) -> None:
+    add_needs(engine, 1, 2)
+    apply_fund(engine, pledge(amount_rupiah=500_000))
+    seen = []
+
+    def solve_in_steps(problem: AllocationProblem, policy: Policy, **options: Any) -> AllocationResult:
+        before = read_overview(engine, KUKAR).under_way
+        options["on_progress"](Progress("rounding", 3.25, 90.0, 100.0, 0.1))
+        seen.extend([before, read_overview(engine, KUKAR).under_way])
+        return solve_here(problem, policy, **options)
+
+    allocate(engine, solve_in_steps)
+    before, after = seen
+    assert before is not None and (before.phase, before.gap) == ("", None)
+    assert after is not None
+    assert (after.phase, after.seconds) == ("rounding", 3.2)
+    assert (after.value, after.bound, after.gap) == (90.0, 100.0, 0.1)
+    assert read_overview(engine, KUKAR).under_way is None

@@ -57,6 +57,7 @@ def test_the_picture_fits_every_terminal(width: int, height: int) -> None:
         funds=(fund,) * 64,
         districts=(DistrictFigures("64.02.06", "Tenggarong Seberang", 50, 40),) * 20,
         last_run=RunFigures("FEASIBLE", 0.0003, dt.datetime.now(dt.UTC), 1_000, 800, 1.2),
+        under_way=None,
         dead_letters={"nik_invalid": 10},
     )
     console = Console(width=width, height=height, record=True, file=open("/dev/null", "w"))  # noqa: SIM115

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
+from optimizer.progress import Progress
 from optimizer.result import AllocationResult, Status
 from streams import solver_process
 from streams.solver_process import SolverProcess, SolverProcessError
@@ -124,3 +125,12 @@ if __name__ == "__main__":
         assert child.is_running()
         worker.send_signal(signal.SIGKILL)
         child.wait(timeout=5)
+
+
+def test_progress_comes_about_once_a_second_and_the_answer_after_it(make: Make) -> None:
+    solver = make(solves.tell_often)
+    told: list[Progress] = []
+    answer = solver(None, None, previous=None, time_limit_seconds=30, on_progress=told.append)  # type: ignore[arg-type]
+    assert answer.status is Status.OPTIMAL
+    assert 1 <= len(told) <= 10
+    assert told[0] == Progress("prices", told[0].seconds, 90.0, 100.0, 0.1)
