@@ -46,6 +46,7 @@ from portal.metrics import router as metrics_router
 from portal.office.audit import router as audit_router
 from portal.office.desk import Desk
 from portal.office.funds import router as funds_router
+from portal.office.imports import router as imports_router
 from portal.office.review import router as review_router
 from portal.office.today import router as today_router
 from portal.office.unfunded import router as unfunded_router
@@ -87,6 +88,7 @@ _ROUTERS: Final = (
     today_router,
     review_router,
     funds_router,
+    imports_router,
     unfunded_router,
     what_if_router,
     audit_router,

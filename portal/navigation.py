@@ -28,6 +28,7 @@ ENTRIES: Final = (
     Entry("/review", _("Review"), Permission.READ_REVIEW),
     Entry("/funds", _("Funds"), Permission.READ_FUNDS),
     Entry("/offers", _("Offers"), Permission.READ_FUNDS),
+    Entry("/imports", _("Import"), Permission.CHANGE_FUNDS),
     Entry("/unfunded", _("Unfunded"), Permission.READ_UNFUNDED),
     Entry("/what-if", _("What if"), Permission.ASK_WHAT_IF),
     Entry("/company", _("Our pledges"), Permission.READ_OWN_FUNDS),

@@ -56,8 +56,12 @@ def draw(
     chart: alt.Chart | alt.LayerChart | alt.HConcatChart | alt.VConcatChart, language: Language
 ) -> bytes:
     """The chart as SVG in the house's look and the reader's way to write numbers and months."""
+    # Room at the left: the reader's own letters may be wider than those the labels were measured with.
     looked = chart.configure(
-        background="transparent", font=_FONT, padding=4, range=alt.RangeConfig(category=list(COLOURS))
+        background="transparent",
+        font=_FONT,
+        padding={"left": 28, "right": 12, "top": 4, "bottom": 4},
+        range=alt.RangeConfig(category=list(COLOURS)),
     )
     looked = looked.configure_view(stroke=None).configure_axis(
         gridColor="#8fa09b", gridOpacity=0.25, domainColor="#8fa09b", tickColor="#8fa09b", labelFontSize=12

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
+from typing import BinaryIO
 from zipfile import BadZipFile
 
 from python_calamine import CalamineError, CalamineWorkbook, PasswordError, XmlError, ZipError
@@ -22,18 +24,25 @@ def read_table(path: Path) -> Iterator[dict[str, object]]:
     rows of ``None`` so that row numbers stay those of the file. CSV is UTF-8, separated by the comma
     or semicolon that the header uses. Raises :class:`FileUnreadableError`, at the first row or later.
     """
-    match path.suffix.lower():
-        case ".csv":
-            yield from _name_columns(_read_csv(path))
-        case ".xlsx":
-            yield from _name_columns(_read_xlsx(path))
-        case other:
-            raise FileUnreadableError(f"expected a .csv or .xlsx file, not {other or 'one without ending'}")
-
-
-def _read_csv(path: Path) -> Iterator[list[object]]:
+    ending = path.suffix.lower()
+    if ending not in (".csv", ".xlsx"):
+        raise FileUnreadableError(f"expected a .csv or .xlsx file, not {ending or 'one without ending'}")
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with path.open("rb") as file:
+            yield from _name_columns(_read_csv(file) if ending == ".csv" else _read_xlsx(file))
+    except OSError as error:
+        raise FileUnreadableError(f"cannot be read: {error.strerror}") from None
+
+
+def read_content(content: bytes) -> Iterator[dict[str, object]]:
+    """The same from a file's content, which says itself whether it is a workbook; else it is CSV."""
+    read = _read_xlsx if content.startswith(b"PK") else _read_csv
+    yield from _name_columns(read(io.BytesIO(content)))
+
+
+def _read_csv(binary: BinaryIO) -> Iterator[list[object]]:
+    try:
+        with io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as file:
             header = file.readline()
             delimiter = ";" if header.count(";") > header.count(",") else ","
             for row in csv.reader(chain([header], file), delimiter=delimiter, strict=True):
@@ -42,13 +51,11 @@ def _read_csv(path: Path) -> Iterator[list[object]]:
         raise FileUnreadableError("the text is not UTF-8; save it as CSV UTF-8") from None
     except csv.Error as error:
         raise FileUnreadableError(f"not a CSV table: {error}") from None
-    except OSError as error:
-        raise FileUnreadableError(f"cannot be read: {error.strerror}") from None
 
 
-def _read_xlsx(path: Path) -> Iterator[list[object]]:
+def _read_xlsx(binary: BinaryIO) -> Iterator[list[object]]:
     try:
-        with CalamineWorkbook.from_path(path) as workbook:
+        with CalamineWorkbook.from_filelike(binary) as workbook:
             sheet = workbook.get_sheet_by_index(0)
             # Rows above the first cell in use are left out by the library; row numbers must count them.
             for _ in range(sheet.start[0] if sheet.start else 0):

@@ -165,6 +165,9 @@ def submit_worker_events(
     time: dt.datetime | None = None,
     batched: bool = True,
     partial: bool = False,
+    regency: str | None = None,
+    finish: Finish | None = None,
+    dry: bool = False,
 ) -> SubmitOutcome:
     """Rows of uncovered workers with a plain ``nik``, in one transaction.
 
@@ -173,12 +176,15 @@ def submit_worker_events(
     optionally ``id`` (event id) and ``time`` (of the report, aware). Numbers may be text. Rows
     without any value are passed over. ``batched`` packs events into CloudEvents batches; ``partial``
     stores the good rows although others have problems. At most 1,000 problems and warnings each are
-    collected. Raises ``workflow.outcome.Unavailable``.
+    collected. With ``regency`` a row of another one is a problem. ``finish`` is called in the
+    transaction once all rows are stored, with their number; ``dry`` checks alike and stores nothing.
+    Raises ``workflow.outcome.Unavailable``.
     """
     moment = time or context.now()
-    submission = _Submission(batched=batched, partial=partial)
+    submission = _Submission(batched=batched, partial=partial, finish=finish, dry=dry)
 
     def read(row: Mapping[str, object], warn: _Warn) -> _Event:
+        _check_regency(regency, "village", row, f"{regency}.")
         return _read_worker(context, row, source, moment, warn)
 
     return submission.run(engine, _number_rows(rows, first_row), read)
@@ -194,18 +200,22 @@ def submit_fund_events(
     first_row: int = 1,
     time: dt.datetime | None = None,
     partial: bool = False,
+    regency: str | None = None,
+    finish: Finish | None = None,
+    dry: bool = False,
 ) -> SubmitOutcome:
     """Rows of pledges or budget lines, one event each, in one transaction.
 
     Columns are the fields of ``PledgeChanged`` or ``BudgetChanged``; those of ``rules`` stand beside
     them, lists joined by ``;`` (programmes by ``+`` or ``;``). Numbers may be text. The event id is
     the fund and its revision, so that other content under the same revision is a conflict.
-    Raises ``workflow.outcome.Unavailable``.
+    ``regency``, ``finish`` and ``dry`` as for workers. Raises ``workflow.outcome.Unavailable``.
     """
     moment = time or context.now()
-    submission = _Submission(batched=False, partial=partial)
+    submission = _Submission(batched=False, partial=partial, finish=finish, dry=dry)
 
     def read(row: Mapping[str, object], warn: _Warn) -> _Event:
+        _check_regency(regency, "regency", row, regency or "")
         return _read_fund(context, kind, row, source, moment)
 
     return submission.run(engine, _number_rows(rows, first_row), read)
@@ -238,6 +248,8 @@ def submit_event_lines(
 
 
 _Warn = Callable[[str, str], None]
+#: What else belongs into the transaction, given the number of events.
+Finish = Callable[[Connection, int], None]
 _Row = TypeVar("_Row")
 
 
@@ -248,9 +260,13 @@ class _Submission:
     one worker stay in order on one partition and the load still spreads.
     """
 
-    def __init__(self, *, batched: bool, partial: bool) -> None:
+    def __init__(
+        self, *, batched: bool, partial: bool, finish: Finish | None = None, dry: bool = False
+    ) -> None:
         self._batched = batched
         self._partial = partial
+        self._finish = finish
+        self._dry = dry
         self._events = 0
         self._messages = 0
         self._problems: list[RowProblem] = []
@@ -272,6 +288,8 @@ class _Submission:
                 self._store(connection)
                 if self._problems and not self._partial:
                     raise _NothingStoredError
+                if self._finish is not None and not self._dry:
+                    self._finish(connection, self._events)
         except _NothingStoredError:
             self._events = self._messages = 0
         return SubmitOutcome(self._events, self._messages, self._problems, self._warnings)
@@ -323,9 +341,15 @@ class _Submission:
         self._ready.append(message)
 
     def _store(self, connection: Connection) -> None:
-        if self._partial or not self._problems:
+        if not self._dry and (self._partial or not self._problems):
             enqueue_messages(connection, self._ready)
         self._ready = []
+
+
+def _check_regency(regency: str | None, field: str, row: Mapping[str, object], prefix: str) -> None:
+    written = row.get(field)
+    if regency is not None and written is not None and not str(written).strip().startswith(prefix):
+        raise _RowError((field, f"lies outside {regency}"))
 
 
 def _is_text(written: str) -> bool:

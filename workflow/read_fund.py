@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +12,19 @@ from sqlalchemy import Connection, Row, select, text
 
 from models.journal import CHAIN_START, Balances, Cause, chain_entry
 from models.tables import Fund, JournalEntry
+from workflow.read_today import LEFT_EFFECT
 
 _LINES = text(
     "SELECT state, count(*) AS lines FROM proposal WHERE fund_id = :fund_id GROUP BY state ORDER BY state"
+)
+_LEFT = text(
+    f"""
+    SELECT day, sum(change) OVER (ORDER BY day)::int8 AS left_rupiah FROM (
+        SELECT (recorded_at AT TIME ZONE :timezone)::date AS day,
+               sum(amount_rupiah * CASE kind {LEFT_EFFECT} ELSE 0 END) AS change
+        FROM journal_entry WHERE fund_id = :fund_id GROUP BY 1
+    ) AS days ORDER BY day
+    """  # noqa: S608 - built from the journal's own kinds
 )
 _DOCUMENTS = text(
     "SELECT id, name, kind, sha256, octet_length(content) AS size_bytes, added_by, added_at"
@@ -104,6 +115,12 @@ def check_chain(connection: Connection, fund_id: int, code: str) -> ChainState:
             return ChainState(number, number, previous)
         previous = entry.hash
     return ChainState(number, None, previous)
+
+
+def read_left(connection: Connection, fund_id: int, timezone: str) -> tuple[tuple[dt.date, int], ...]:
+    """Rupiah neither committed, spent nor expired at the end of each day on which the fund's money moved."""
+    rows = connection.execute(_LEFT, {"fund_id": fund_id, "timezone": timezone})
+    return tuple((row.day, row.left_rupiah) for row in rows)
 
 
 def read_documents(connection: Connection, fund_id: int) -> Sequence[Row[Any]]:

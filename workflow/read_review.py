@@ -348,6 +348,13 @@ def find_decision(connection: Connection, regency: str, decision_id: uuid.UUID) 
     return DecisionView(*row) if row is not None else None
 
 
+def newest_decision(connection: Connection, regency: str) -> str:
+    """A mark that differs after each decision, signature or undoing in the regency."""
+    statement = f"SELECT count(*), max(q.decided_at), max(q.closed_at) FROM ({_DECISIONS}) q"
+    row = connection.execute(text(statement), {"regency": regency}).one()
+    return "_".join(str(part.timestamp() if isinstance(part, dt.datetime) else part or 0) for part in row)
+
+
 def read_decision_lines(connection: Connection, decision: DecisionView, limit: int = 200) -> list[Line]:
     """The first lines of a decision."""
     statement = f"""{_LINES} AND p.id IN (SELECT proposal_id FROM decision_line WHERE decision_id = :id)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import Connection, Engine, text
 
@@ -115,7 +116,8 @@ _COVERED = text(
     GROUP BY n.district_code
     """
 )
-_EFFECT = " ".join(
+#: Rupiah that an entry adds to what is neither committed nor gone, for a CASE over its kind.
+LEFT_EFFECT: Final = " ".join(
     f"WHEN '{kind}' THEN {pledged - committed - disbursed - expired:+d}"
     for kind, (pledged, _, committed, disbursed, expired) in EFFECTS.items()
 )
@@ -123,7 +125,7 @@ _MONEY = text(
     f"""
     SELECT kind, day, sum(change) OVER (PARTITION BY kind ORDER BY day)::int8 AS left_rupiah FROM (
         SELECT f.kind, (j.recorded_at AT TIME ZONE r.timezone)::date AS day,
-               sum(j.amount_rupiah * CASE j.kind {_EFFECT} ELSE 0 END) AS change
+               sum(j.amount_rupiah * CASE j.kind {LEFT_EFFECT} ELSE 0 END) AS change
         FROM fund f JOIN regency r ON r.code = f.regency_code JOIN journal_entry j ON j.fund_id = f.id
         WHERE f.regency_code = :regency GROUP BY 1, 2
     ) AS days ORDER BY kind, day

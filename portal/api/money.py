@@ -150,22 +150,22 @@ def post_worker_events(
         portal = request.app.state.portal
         if portal.vault is None:
             raise ProblemError(503, "no_keys", "This portal was started without the house's keys")
-        context = IntakeContext(_regions(), portal.vault)
+        context = IntakeContext(known_regions(), portal.vault)
         outcome = submit_worker_events(
             portal.engine, context, asked.rows, source=f"/api/{visitor.account_id}"
         )
         if outcome.problems:
-            problems = [_say(problem) for problem in outcome.problems]
+            problems = [say_problem(problem) for problem in outcome.problems]
             raise ProblemError(
                 422, "rows_refused", "Nothing was taken in: rows have problems", problems=problems
             )
-        return {"events": outcome.events, "warnings": [_say(warning) for warning in outcome.warnings]}
+        return {"events": outcome.events, "warnings": [say_problem(warning) for warning in outcome.warnings]}
 
     return carry_out(request, visitor, asked.rows, key=idempotency_key, act=act, status=202)
 
 
 @cache
-def _regions() -> RegionTable:
+def known_regions() -> RegionTable:
     """The region table, read when first needed."""
     return RegionTable.load()
 
@@ -191,7 +191,7 @@ def _answer(act: Callable[[], DecisionAnswer]) -> dict[str, Any]:
     }
 
 
-def _say(problem: RowProblem) -> dict[str, Any]:
+def say_problem(problem: RowProblem) -> dict[str, Any]:
     """A row's problem; a column named by a number may be a NIK in the wrong place."""
     field = "a column" if _LONG_NUMBER.search(problem.field) else problem.field
     return {"row": problem.row, "field": field, "message": _LONG_NUMBER.sub("•••", problem.message)}

@@ -12,8 +12,6 @@ from urllib.parse import quote
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
-from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
 
 from models.document_tables import MOST_BYTES
 from portal.access import GRANTS, NotFoundError, Permission, require
@@ -21,6 +19,7 @@ from portal.accounts.sign_in import now
 from portal.office.regency import regency_of
 from portal.page import render_page
 from portal.unit import open_unit
+from portal.upload import Upload, read_upload
 from workflow.check_document import DocumentKind, DocumentRefusedError, Refused
 from workflow.keep_document import ENDINGS, keep_document
 from workflow.read_fund import find_document, read_documents, read_fund
@@ -30,8 +29,6 @@ router = APIRouter()
 Reader = Annotated[Visitor, require(Permission.READ_FUNDS)]
 Officer = Annotated[Visitor, require(Permission.CHANGE_FUNDS)]
 
-#: What a form adds around its file.
-_FORM_BYTES: Final = 16 * 1024
 _OFFICE: Final = "application/vnd.openxmlformats-officedocument"
 _MEDIA_TYPES: Final[dict[DocumentKind, str]] = {
     "pdf": "application/pdf",
@@ -40,24 +37,6 @@ _MEDIA_TYPES: Final[dict[DocumentKind, str]] = {
     "xlsx": f"{_OFFICE}.spreadsheetml.sheet",
     "docx": f"{_OFFICE}.wordprocessingml.document",
 }
-Upload = tuple[str, bytes] | Refused | Literal["no_file"]
-
-
-async def read_upload(request: Request) -> Upload:
-    """Name and content of the form's file, or why it was not read. Length is asked for, never guessed."""
-    length = request.headers.get("content-length", "")
-    if not length.isascii() or not length.isdigit():
-        return "no_file"
-    if int(length) > MOST_BYTES + _FORM_BYTES:
-        return "too_large"
-    try:
-        async with request.form(max_files=1, max_fields=4, max_part_size=_FORM_BYTES) as form:
-            file = form.get("file")
-            if not isinstance(file, UploadFile) or not file.filename:
-                return "no_file"
-            return file.filename, await file.read()
-    except HTTPException:
-        return "no_file"
 
 
 @router.get("/funds/{code}/documents")
@@ -92,11 +71,11 @@ def download_document(request: Request, visitor: Reader, document_id: uuid.UUID)
 
 
 def _keep(request: Request, visitor: Visitor, code: str, upload: Upload) -> Response:
-    if isinstance(upload, str):
-        return _render(request, visitor, code, upload)
+    if upload.problem:
+        return _render(request, visitor, code, upload.problem)
     engine, regency = request.app.state.portal.engine, regency_of(request, visitor)
     try:
-        kept = keep_document(engine, regency, code, *upload, visitor.email, now())
+        kept = keep_document(engine, regency, code, upload.name, upload.content, visitor.email, now())
     except LookupError:
         raise NotFoundError from None
     except DocumentRefusedError as error:

@@ -15,7 +15,9 @@ from portal.listing import Listing, read_listing
 from portal.office.documents import router as documents_router
 from portal.office.funds_edit import router as edit_router
 from portal.office.regency import regency_of
-from portal.page import render_page
+from portal.office.today import BurnDown, draw_burn_downs, first_day_after
+from portal.page import page_language, render_page
+from portal.plot import plot_response
 from portal.region_name import region_name
 from portal.unit import open_unit
 from workflow.read_fund import (
@@ -25,6 +27,7 @@ from workflow.read_fund import (
     read_fund,
     read_funds,
     read_journal,
+    read_left,
     read_lines,
 )
 from workflow.sign_in import Visitor
@@ -52,6 +55,7 @@ def show_funds(request: Request, visitor: Reader) -> Response:
         listing=listing,
         funds=[(fund, available_of(fund)) for fund in found[first : first + listing.size]],
         total=len(found),
+        sums={name: sum(_amount(fund, name) for fund in found) for name in _MONEY},
         more=len(found) > first + listing.size,
     )
 
@@ -86,6 +90,7 @@ def show_fund(
         entries = read_journal(connection, fund.row.id, before, _ENTRIES_PER_PAGE + 1)
         lines = read_lines(connection, fund.row.id)
         documents = read_documents(connection, fund.row.id)
+        left = read_left(connection, fund.row.id, _timezone(request, fund.row))
     return render_page(
         request,
         "office/fund_sheet.html",
@@ -99,9 +104,23 @@ def show_fund(
         newest=before is None,
         lines=lines,
         documents=documents,
+        left=left,
+        ends=first_day_after(fund.row.window_to),
         may_change=Permission.CHANGE_FUNDS in GRANTS[visitor.role],
         sent=request.query_params.get("sent", ""),
     )
+
+
+@router.get("/funds/{code}/burn-down.svg")
+def show_burn_down(request: Request, visitor: Reader, code: str) -> Response:
+    """The fund's money left day by day, against an even use until its window ends."""
+    with open_unit(request.app.state.portal.engine, visitor) as connection:
+        fund = find_fund(request, visitor, connection, code).row
+        left = read_left(connection, fund.id, _timezone(request, fund))
+    if not left:
+        raise NotFoundError
+    line = BurnDown(fund.kind, left, first_day_after(fund.window_to))
+    return plot_response(draw_burn_downs((line,), page_language(request)))
 
 
 @router.get("/funds/{code}/chain")
@@ -139,6 +158,11 @@ def available_of(fund: Row[Any]) -> int:
     """Rupiah that may still be reserved."""
     promised = fund.reserved_rupiah + fund.committed_rupiah + fund.disbursed_rupiah + fund.expired_rupiah
     return int(fund.pledged_rupiah - promised)
+
+
+def _timezone(request: Request, fund: Row[Any]) -> str:
+    timezone: str = request.app.state.portal.timezone(fund.regency_code)
+    return timezone
 
 
 def _amount(fund: Row[Any], name: str) -> int:

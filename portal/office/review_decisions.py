@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable
 from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from portal.access import NotFoundError, Permission, require
@@ -16,6 +16,7 @@ from portal.page import render_page
 from portal.unit import open_unit
 from workflow.read_review import (
     find_decision,
+    newest_decision,
     read_decision_lines,
     read_decisions,
     read_lines_by_id,
@@ -35,8 +36,26 @@ def show_decisions(request: Request, visitor: Reader) -> Response:
     with open_unit(request.app.state.portal.engine, visitor) as connection:
         waiting = read_decisions(connection, regency, "awaiting_second")
         latest = read_decisions(connection, regency, limit=50)
+        seen = newest_decision(connection, regency)
     return render_page(
-        request, "office/review_decisions.html", visitor=visitor, waiting=waiting, latest=latest
+        request, "office/review_decisions.html", visitor=visitor, waiting=waiting, latest=latest, seen=seen
+    )
+
+
+@router.get("/news")
+def show_news(
+    request: Request, visitor: Reader, seen: Annotated[str, Query(max_length=200)] = ""
+) -> Response:
+    """Whether a page that was made earlier shows less than there is; its rows stay where they are."""
+    with open_unit(request.app.state.portal.engine, visitor) as connection:
+        changed = newest_decision(connection, regency_of(request, visitor)) != seen
+    return render_page(
+        request,
+        "office/review_news.html",
+        visitor=visitor,
+        new=0,
+        changed=changed,
+        address="/review/decisions",
     )
 
 

@@ -17,7 +17,10 @@ from portal.kept import Kept, kept_figures
 from portal.office.regency import regency_of
 from portal.page import page_language, render_page
 from portal.plot import COLOURS, draw, plot_response, rupiah_axis
+from portal.unit import open_unit
 from portal.words import Language
+from workflow.alert_list import list_alerts
+from workflow.alert_words import path_of, say
 from workflow.read_today import DistrictCoverage, MoneyLeft, Today, read_districts, read_today
 from workflow.report import FundFigures
 from workflow.sign_in import Visitor
@@ -26,6 +29,7 @@ router = APIRouter()
 Reader = Annotated[Visitor, require(Permission.READ_REVIEW)]
 
 _FUNDS_SHOWN: Final = 8
+_ALERTS_SHOWN: Final = 5
 #: Series of the burn-down by the fund's kind, as the legend says them.
 _NAMES: Final[dict[Language, dict[str, str]]] = {
     "id": {"": "Semua", "csr": "TJSLP", "apbd": "APBD", "plan": "pemakaian merata"},
@@ -72,13 +76,16 @@ def show_figures(request: Request, visitor: Reader) -> Response:
 def show_burn_down(request: Request, visitor: Reader) -> Response:
     """Money left day by day, against an even use until the window ends."""
     today = _read(request, regency_of(request, visitor), ())
-    return plot_response(_draw(burn_downs(today), page_language(request)))
+    return plot_response(draw_burn_downs(burn_downs(today), page_language(request)))
 
 
 def _render(request: Request, visitor: Visitor, template: str) -> Response:
     regency = regency_of(request, visitor)
     districts = read_coverage(request.app, regency)
     today = _read(request, regency, districts.value)
+    language = page_language(request)
+    with open_unit(request.app.state.portal.engine, visitor) as connection:
+        alerts = list_alerts(connection, "open", _ALERTS_SHOWN)
     return render_page(
         request,
         template,
@@ -90,6 +97,14 @@ def _render(request: Request, visitor: Visitor, template: str) -> Response:
         + [add_up(kind, funds) for kind, funds in groupby(today.funds, key=lambda fund: fund.kind)],
         largest=sorted(today.funds, key=lambda fund: (-fund.pledged_rupiah, fund.code))[:_FUNDS_SHOWN],
         burn_downs=burn_downs(today),
+        alerts=[
+            (
+                alert.severity,
+                say(alert.kind, alert.subject, alert.value, alert.facts, language),
+                path_of(alert.kind, alert.subject, alert.facts),
+            )
+            for alert in alerts
+        ],
     )
 
 
@@ -131,10 +146,13 @@ def burn_downs(today: Today) -> tuple[BurnDown, ...]:
         windows = [fund.window_to for fund in today.funds if kind in ("", fund.kind)]
         if left and windows:
             last = max(windows)
-            lines.append(
-                BurnDown(kind, tuple(left), dt.date(last.year + last.month // 12, last.month % 12 + 1, 1))
-            )
+            lines.append(BurnDown(kind, tuple(left), first_day_after(last)))
     return tuple(lines)
+
+
+def first_day_after(month: dt.date) -> dt.date:
+    """The first day of the next month."""
+    return dt.date(month.year + month.month // 12, month.month % 12 + 1, 1)
 
 
 def _left_by_day(money: Sequence[MoneyLeft]) -> list[tuple[dt.date, int]]:
@@ -148,7 +166,8 @@ def _left_by_day(money: Sequence[MoneyLeft]) -> list[tuple[dt.date, int]]:
 
 
 @lru_cache(maxsize=32)
-def _draw(lines: tuple[BurnDown, ...], language: Language) -> bytes:
+def draw_burn_downs(lines: tuple[BurnDown, ...], language: Language) -> bytes:
+    """The lines as SVG, each with a dashed one to nothing at its end."""
     names = _NAMES[language]
     left = [
         {"day": day.isoformat(), "left": amount, "of": names[line.kind]}
@@ -161,7 +180,7 @@ def _draw(lines: tuple[BurnDown, ...], language: Language) -> bytes:
         for day, amount in (line.left[-1], (line.ends, 0))
     ]
     axes = {
-        "x": alt.X("day:T", title=None),
+        "x": alt.X("day:T", title=None, axis=alt.Axis(format="%b %Y", tickCount=7, labelOverlap=True)),
         "y": alt.Y("left:Q", title=None, axis=rupiah_axis(language)),
         "color": alt.Color(
             "of:N",

@@ -40,9 +40,12 @@ ROWS: Final[dict[tuple[str, str], Row]] = {
     ("GET", "/today"): Row(signed_in(200, *_OFFICE)),
     ("GET", "/today/figures"): Row(signed_in(200, *_OFFICE)),
     ("GET", "/today/burn-down.svg"): Row(signed_in(200, *_OFFICE)),
+    ("GET", "/imports"): Row(signed_in(200, "officer")),
+    ("POST", "/imports"): Row(signed_in(422, "officer")),
     ("GET", "/funds"): Row(signed_in(200, *_OFFICE)),
     ("GET", "/funds.{form}"): Row(signed_in(404, *_OFFICE)),  # {form} itself is no form of export
     ("GET", "/funds/{code}"): _fund(200, *_OFFICE),
+    ("GET", "/funds/{code}/burn-down.svg"): _fund(200, *_OFFICE),
     ("GET", "/funds/{code}/chain"): _fund(200, *_OFFICE),
     ("GET", "/funds/{code}/edit"): _fund(200, "officer"),
     ("GET", "/funds/{code}/eligible"): _fund(200, "officer"),

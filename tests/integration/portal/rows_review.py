@@ -73,6 +73,7 @@ ROWS: Final[dict[tuple[str, str], Row]] = {
     ("GET", "/review/batches.xlsx"): Row(signed_in(200, *_READERS)),
     ("GET", "/review/batches.csv"): Row(signed_in(200, *_READERS)),
     ("GET", "/review/decisions"): Row(signed_in(200, *_READERS)),
+    ("GET", "/review/decisions/news"): Row(signed_in(200, *_READERS)),
     ("GET", "/review/decisions/{decision_id}"): _one(200, *_READERS, objects="review_decision"),
     ("POST", "/review/decisions/{decision_id}/confirm"): _one(
         409, "officer", objects="review_decision_undone"
