@@ -109,3 +109,21 @@ def test_a_refusal_is_told_in_words_and_nothing_leaves(
             connection.scalar(text("SELECT count(*) FROM outbox_message WHERE key = 'csr-tolak' AND intake"))
             == 0
         )
+
+
+def test_totals_are_told_with_and_without_what_is_only_reserved(officer: Browser, engine: Engine) -> None:
+    apply_fund(engine, pledge("csr-jumlah", 7_000_000, name="Komitmen Jumlah"))
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE fund SET reserved_rupiah = 2000000 WHERE code = 'csr-jumlah'"))
+    said = words(officer.get("/funds?q=csr-jumlah&lang=id").text)
+    assert "1 dana Rp 7 juta Rp 5 juta Rp 2 juta" in said
+    assert "Seandainya semua usulan terbuka ditolak Rp 7 juta" in said
+
+
+def test_a_funds_burn_down_is_a_picture_and_a_table(officer: Browser) -> None:
+    page = words(officer.get("/funds/csr-1?lang=id").text)
+    assert "Sisa uang sampai masa berlaku berakhir" in page
+    assert "masa berlaku telah berakhir" in page or "1 Jan 2028" in page
+    picture = officer.get("/funds/csr-1/burn-down.svg?lang=id")
+    assert picture.headers["content-type"].startswith("image/svg")
+    assert "TJSLP" in picture.text

@@ -164,3 +164,29 @@ def test_who_was_confirmed_by_the_village_is_marked_and_found(officer: Browser, 
         engine, "UPDATE need_verification SET undone_at = now() WHERE verifier = :verifier", verifier=verifier
     )
     assert "Dikonfirmasi desa" not in words(officer.get(f"/review/{confirmed}").text)
+
+
+def test_the_list_of_decisions_says_that_it_is_old_and_keeps_its_rows(
+    officer: Browser, engine: Engine
+) -> None:
+    page = officer.get("/review/decisions").text
+    seen = re.search(r"news\?seen=([^\"]*)", page)
+    assert seen
+    assert officer.get(f"/review/decisions/news?seen={seen[1]}").text.strip() == ""
+    make_decision(engine, "own", "officer")
+    assert "Ada perubahan" in words(officer.get(f"/review/decisions/news?seen={seen[1]}").text)
+    assert "hx-select" not in page  # nothing replaces the rows under the reader's cursor
+
+
+def test_a_batch_whose_money_is_not_set_aside_is_not_approved_unwarned(
+    officer: Browser, engine: Engine
+) -> None:
+    batch = make_batch(engine, "own", "officer")
+    warning = "kurang daripada kebutuhan baris"
+    assert warning not in words(officer.get(f"/review/{batch}").text)
+    execute(
+        engine,
+        "UPDATE fund SET reserved_rupiah = 400 WHERE id = (SELECT fund_id FROM review_batch WHERE id = :id)",
+        id=batch,
+    )
+    assert warning in words(officer.get(f"/review/{batch}").text)
