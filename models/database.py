@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Engine, create_engine, make_url
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event, make_url
 
 #: PostgreSQL's own words for "the server is away or going away": worth waiting for.
 _DRIVER = "postgresql+psycopg"
 
 
-def open_engine(url: str, *, pool_size: int = 5, application_name: str = "gotong") -> Engine:
+def open_engine(
+    url: str,
+    *,
+    pool_size: int = 5,
+    application_name: str = "gotong",
+    transaction_patience_seconds: float | None = None,
+) -> Engine:
     """Engine for ``url``, e.g. ``postgresql://user:secret@host/gotong``.
 
     Connections are checked before use, so a restarted server costs one reconnect, not an error.
-    Raises ``ValueError`` for any dialect but PostgreSQL.
+    With ``transaction_patience_seconds``, PostgreSQL ends a session that stood still so long inside a
+    transaction, so that a frozen process does not keep its locks. Raises ``ValueError`` for any dialect
+    but PostgreSQL.
     """
     parsed = make_url(url)
     if parsed.get_backend_name() not in {"postgresql", "postgres"}:
         raise ValueError(f"Gotong runs on PostgreSQL only, not on {parsed.get_backend_name()}")
-    return create_engine(
+    engine = create_engine(
         parsed.set(drivername=_DRIVER),
         pool_size=pool_size,
         max_overflow=pool_size,
@@ -25,3 +35,16 @@ def open_engine(url: str, *, pool_size: int = 5, application_name: str = "gotong
         hide_parameters=True,  # an error message must never carry a person's data
         connect_args={"application_name": application_name, "connect_timeout": 10},
     )
+    if transaction_patience_seconds is not None:
+        _limit_transactions(engine, transaction_patience_seconds)
+    return engine
+
+
+def _limit_transactions(engine: Engine, seconds: float) -> None:
+    statement = f"SET idle_in_transaction_session_timeout = {int(seconds * 1000)}"
+
+    @event.listens_for(engine, "connect")
+    def limit(connection: Any, _record: object) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+        connection.commit()

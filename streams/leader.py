@@ -9,15 +9,23 @@ from sqlalchemy import Connection, Engine, text
 
 
 @contextlib.contextmanager
-def lead(engine: Engine, take_lock: Callable[[Connection], bool]) -> Iterator[Connection | None]:
+def lead(
+    engine: Engine, take_lock: Callable[[Connection], bool], *, patience_seconds: float
+) -> Iterator[Connection | None]:
     """A connection that holds the lock, or ``None`` when another process leads.
 
-    The lock ends with the connection, so a leader that is killed makes room at once. Use the
-    connection for the work itself or ask it now and then: when it fails, the lead is lost.
+    The lock ends with the connection, so a leader that is killed makes room at once. One that stands
+    still (SIGSTOP, a paused machine) says nothing for ``patience_seconds``; then PostgreSQL ends its session
+    and another takes over. Use the connection for the work itself or ask it now and then: when it fails,
+    the lead is lost.
     """
     with engine.connect() as connection:
         connection.detach()  # out of the pool: closing it must end the session and the lock
         with connection.begin():
+            connection.execute(
+                text("SELECT set_config('idle_session_timeout', :patience, false)"),
+                {"patience": f"{patience_seconds * 1000:.0f}ms"},
+            )
             held = take_lock(connection)
         yield connection if held else None
 

@@ -74,7 +74,7 @@ class Relay:
     async def _take_turn(self) -> None:
         loop = asyncio.get_running_loop()
         async with contextlib.AsyncExitStack() as stack:
-            turn = lead(self._engine, hold_relay_lock)
+            turn = lead(self._engine, hold_relay_lock, patience_seconds=self._settings.lead_patience_seconds)
             connection = await loop.run_in_executor(self._executor, turn.__enter__)
             stack.push_async_callback(self._in_thread_exit, turn)
             if connection is None:

@@ -47,7 +47,11 @@ class Schedules:
         try:
             while not self._stopping.is_set():
                 try:
-                    turn = lead(self._engine, hold_lock(_SCHEDULE_LOCK))
+                    turn = lead(
+                        self._engine,
+                        hold_lock(_SCHEDULE_LOCK),
+                        patience_seconds=self._settings.lead_patience_seconds,
+                    )
                     connection = await loop.run_in_executor(self._executor, turn.__enter__)
                     try:
                         if connection is not None:

@@ -36,6 +36,12 @@ class StreamSettings:
     commit_interval_seconds: float = 1.0
     #: After this silence of a worker the broker gives its partitions to others.
     session_timeout_seconds: float = 10.0
+    #: After this silence of whoever leads relay or schedules PostgreSQL ends its session, and another leads.
+    #: More than the broker may take to acknowledge.
+    lead_patience_seconds: float = 15.0
+    #: A worker that stands still inside a transaction holds its locks no longer than this; more than any step
+    #: computes between two statements.
+    transaction_patience_seconds: float = 60.0
 
     relay_batch_messages: int = 500
     relay_poll_seconds: float = 0.05

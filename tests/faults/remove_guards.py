@@ -37,6 +37,7 @@ AUDIT: Final = "tests/integration/test_audit.py::"
 RACES: Final = "tests/faults/test_races.py::"
 REGISTER: Final = "tests/integration/test_register.py::"
 ALERTS: Final = "tests/integration/test_alerts.py::"
+LEADER: Final = "tests/integration/streams/test_leader.py::"
 _NEXT_LINE: Final = "\n" + 12 * " "
 JOURNAL: Final = "tests/unit/test_journal.py"
 FIRST: Final = "models/migrations/versions/0001_first_tables.py"
@@ -448,6 +449,20 @@ GUARDS: Final = (
         "CONTINUE WHEN named = ANY (ARRAY{list(_APPEND_ONLY)!r});",
         "",
         ("tests/integration/test_application_role.py",),
+    ),
+    Guard(
+        "a lead that stands still ends",
+        "streams/leader.py",
+        "set_config('idle_session_timeout', :patience, false)",
+        "CAST(:patience AS text)",
+        (f"{LEADER}test_a_leader_that_says_nothing_loses_the_lead_and_learns_it",),
+    ),
+    Guard(
+        "a transaction that stands still ends",
+        "models/database.py",
+        "        _limit_transactions(engine, transaction_patience_seconds)",
+        "        pass",
+        (f"{LEADER}test_a_transaction_that_stands_still_lets_go_of_its_rows",),
     ),
     # --- the audit
     _unaudited("balances_equal_journal", f"{AUDIT}test_tampering_is_named_with_the_fund_and_the_difference"),

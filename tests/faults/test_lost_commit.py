@@ -8,9 +8,9 @@ import pytest
 
 from streams.settings import StreamSettings
 from tests.faults.commit_proxy import CommitProxy
+from tests.faults.conftest import StartWorker
 from tests.faults.life import Life
-from tests.faults.rounds import rounds_of, tell_recovery
-from tests.integration.streams.conftest import StartWorker
+from tests.faults.rounds import Counting, rounds_of
 from tests.integration.streams.worker_process import await_true
 
 pytestmark = pytest.mark.timeout(4 * 3600)
@@ -24,12 +24,10 @@ def test_the_answer_to_a_commit_is_lost(
         worker = start_worker(replace(brief, database_url=proxy.url))
         life.send()
         life.await_settled(worker.raw_log)
-        recovered: list[float] = []
-        for number in range(1, rounds + 1):
-            proxy.lose_next()
-            life.send()
-            await_true(lambda number=number: proxy.lost == number, explain=worker.raw_log)  # type: ignore[misc]
-            recovered.append(life.await_settled(worker.raw_log))
-        life.assert_whole()
+        with Counting("answer to COMMIT lost", life.look) as counting:
+            for number in range(1, rounds + 1):
+                proxy.lose_next()
+                life.send()
+                await_true(lambda number=number: proxy.lost == number, explain=worker.raw_log)  # type: ignore[misc]
+                counting.added(life.await_settled(worker.raw_log))
         worker.kill()
-    tell_recovery("answer to COMMIT lost", recovered)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 import os
 import threading
-import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +23,7 @@ from models.database import open_engine
 from models.journal import Cause, OverdrawnError
 from tests.builders import KUKAR, NOW, add_need, apply_fund, pledge
 from tests.event_builders import CONTEXT, envelope
+from tests.faults.rounds import RaceCounting
 from tests.integration.test_allocate import allocate
 from tests.integration.test_money_machine import empty_database
 from workflow.audit import audit
@@ -132,13 +132,16 @@ def set_scene(engine: Engine, four_eyes_above_rupiah: int = 50_000_000) -> list[
         return [Duel(batch.fund_code, batch, read_batch(connection, batch).token) for batch in batches]
 
 
-def scenes(engine: Engine, rounds: int, four_eyes_above_rupiah: int = 50_000_000) -> Iterator[Duel]:
+def scenes(
+    engine: Engine, race_name: str, rounds: int, four_eyes_above_rupiah: int = 50_000_000
+) -> Iterator[Duel]:
     """``rounds`` duels; after every scene the books are audited."""
-    begun = time.monotonic()
-    for first in range(0, rounds, SCENE):
-        yield from set_scene(engine, four_eyes_above_rupiah)[: rounds - first]
-        assert audit(engine) == []
-    print(f"{rounds} races in {time.monotonic() - begun:.0f} s")  # noqa: T201 - for docs/RELIABILITY.md
+    with RaceCounting(race_name) as counting:
+        for first in range(0, rounds, SCENE):
+            duels = set_scene(engine, four_eyes_above_rupiah)[: rounds - first]
+            yield from duels
+            assert audit(engine) == []
+            counting.added(len(duels))
 
 
 def money_of(engine: Engine, fund: str) -> tuple[int, int, int, int]:
@@ -168,7 +171,6 @@ def test_reservations_of_the_last_rupiah(engine: Engine, runners: ThreadPoolExec
     apply_fund(engine, pledge(amount_rupiah=rounds))
     with engine.connect() as connection:
         fund_id = connection.scalar(text("SELECT id FROM fund"))
-    outcomes: Counter[str] = Counter()
 
     def reserve() -> object:
         with engine.begin() as connection:
@@ -188,14 +190,14 @@ def test_reservations_of_the_last_rupiah(engine: Engine, runners: ThreadPoolExec
                 recorded_at=NOW,
             )
 
-    for number in range(rounds):
-        results = race(runners, *[reserve] * (2 + number % 3))
-        winners = [result for result in results if isinstance(result, dict)]
-        losers = [result for result in results if isinstance(result, OverdrawnError)]
-        assert (len(winners), len(losers)) == (1, len(results) - 1), results
-        outcomes["won"] += 1
-        release()
-    assert outcomes["won"] == rounds
+    with RaceCounting("the last rupiah reserved by 2, 3 or 4 at once") as counting:
+        for number in range(rounds):
+            results = race(runners, *[reserve] * (2 + number % 3))
+            winners = [result for result in results if isinstance(result, dict)]
+            losers = [result for result in results if isinstance(result, OverdrawnError)]
+            assert (len(winners), len(losers)) == (1, len(results) - 1), results
+            release()
+            counting.added()
     assert money_of(engine, "csr-1") == (0, 0, 0, rounds)
 
 
@@ -203,22 +205,24 @@ def test_reservations_of_the_last_rupiah(engine: Engine, runners: ThreadPoolExec
 def test_allocators_and_the_last_rupiah(engine: Engine, runners: ThreadPoolExecutor, rounds: int) -> None:
     """Two to four whole runs at once for three workers and money for one."""
     ends: Counter[str] = Counter()
-    for number in range(rounds):
-        empty_database(engine)
-        with engine.begin() as connection:
-            for worker in range(3):
-                add_need(connection, worker)
-        apply_fund(engine, pledge(amount_rupiah=LINE_RUPIAH))
-        results = race(runners, *[lambda: allocate(engine).status] * (2 + number % 3))
-        assert set(map(type, results)) == {str}, results
-        ends.update(str(result) for result in results)
-        # Whoever was overtaken has left a signal; the next run is as good as the last one.
-        allocate(engine)
-        assert money_of(engine, "csr-1") == (LINE_RUPIAH, 0, 0, LINE_RUPIAH)
-        with engine.connect() as connection:
-            live = connection.scalar(text("SELECT count(*) FROM proposal WHERE state = 'proposed'"))
-        assert live == 1
-        assert audit(engine) == []
+    with RaceCounting("whole runs by 2, 3 or 4 at once, money for one worker of three") as counting:
+        for number in range(rounds):
+            empty_database(engine)
+            with engine.begin() as connection:
+                for worker in range(3):
+                    add_need(connection, worker)
+            apply_fund(engine, pledge(amount_rupiah=LINE_RUPIAH))
+            results = race(runners, *[lambda: allocate(engine).status] * (2 + number % 3))
+            assert set(map(type, results)) == {str}, results
+            ends.update(str(result) for result in results)
+            # Whoever was overtaken has left a signal; the next run is as good as the last one.
+            allocate(engine)
+            assert money_of(engine, "csr-1") == (LINE_RUPIAH, 0, 0, LINE_RUPIAH)
+            with engine.connect() as connection:
+                live = connection.scalar(text("SELECT count(*) FROM proposal WHERE state = 'proposed'"))
+            assert live == 1
+            assert audit(engine) == []
+            counting.added()
     assert set(ends) <= {"OPTIMAL", "FEASIBLE", "ABANDONED"}
     print(f"ends: {dict(ends)}")  # noqa: T201 - for docs/RELIABILITY.md
 
@@ -228,7 +232,8 @@ def test_allocators_and_the_last_rupiah(engine: Engine, runners: ThreadPoolExecu
 def test_approve_against_another_decision(
     engine: Engine, runners: ThreadPoolExecutor, rounds: int, other: str
 ) -> None:
-    for duel in scenes(engine, rounds):
+    name = f"approve / {'send back' if other == 'return' else other}"
+    for duel in scenes(engine, name, rounds):
         results = race(
             runners,
             lambda duel=duel: decide(engine, duel.request("siti"), NOW),  # type: ignore[misc]
@@ -243,7 +248,7 @@ def test_approve_against_another_decision(
 @rounds_of(5_000)
 def test_the_same_request_at_once(engine: Engine, runners: ThreadPoolExecutor, rounds: int) -> None:
     """A double click: one decision, and the same answer for both."""
-    for duel in scenes(engine, rounds):
+    for duel in scenes(engine, "the same request twice at once", rounds):
         asked = duel.request("siti")
         one, two = race(runners, *[lambda asked=asked: decide(engine, asked, NOW)] * 2)
         assert isinstance(one, DecisionAnswer), one
@@ -254,7 +259,7 @@ def test_the_same_request_at_once(engine: Engine, runners: ThreadPoolExecutor, r
 @rounds_of(5_000)
 def test_claim_against_claim(engine: Engine, runners: ThreadPoolExecutor, rounds: int) -> None:
     now = dt.datetime.now(dt.UTC)
-    for duel in scenes(engine, rounds):
+    for duel in scenes(engine, "claim / claim", rounds):
         results = race(
             runners,
             lambda duel=duel: claim_batch(engine, duel.batch, "siti", now),  # type: ignore[misc]
@@ -269,39 +274,41 @@ def test_approve_against_expiry(engine: Engine, runners: ThreadPoolExecutor, rou
     """The window of every fund ends while officers approve one batch after the other."""
     end = dt.datetime(2028, 1, 1, tzinfo=dt.UTC)
     won: Counter[str] = Counter()
-    for first in range(0, rounds, SCENE):
-        duels = set_scene(engine)
-        # Expiry goes through the funds in their order, the officer meets it coming the other way.
-        requests = [duel.request("siti") for duel in reversed(duels)]
+    with RaceCounting("approve / expire") as counting:
+        for first in range(0, rounds, SCENE):
+            duels = set_scene(engine)
+            # Expiry goes through the funds in their order, the officer meets it coming the other way.
+            requests = [duel.request("siti") for duel in reversed(duels)]
 
-        def approve_all(requests: Sequence[DecisionRequest] = requests) -> list[object]:
-            answers: list[object] = []
-            for asked in requests:
-                try:
-                    answers.append(decide(engine, asked, NOW))
-                except ReviewRefusedError as refusal:
-                    answers.append(refusal)
-            return answers
+            def approve_all(requests: Sequence[DecisionRequest] = requests) -> list[object]:
+                answers: list[object] = []
+                for asked in requests:
+                    try:
+                        answers.append(decide(engine, asked, NOW))
+                    except ReviewRefusedError as refusal:
+                        answers.append(refusal)
+                return answers
 
-        answers, expired = race(runners, approve_all, lambda: expire_funds(engine, end))
-        assert isinstance(answers, list), answers
-        assert isinstance(expired, list), expired
-        for duel, answer in zip(reversed(duels), answers, strict=True):
-            if isinstance(answer, DecisionAnswer):
-                won["approved"] += 1
-                assert money_of(engine, duel.fund) == (0, LINE_RUPIAH, 80_000 - LINE_RUPIAH, 80_000)
-            else:
-                won["expired"] += 1
-                assert isinstance(answer, ReviewRefusedError) and answer.reason == "batch_changed"
-                assert money_of(engine, duel.fund) == (0, 0, 80_000, 80_000)
-        assert audit(engine) == []
-        assert first + SCENE == won.total()
+            answers, expired = race(runners, approve_all, lambda: expire_funds(engine, end))
+            assert isinstance(answers, list), answers
+            assert isinstance(expired, list), expired
+            for duel, answer in zip(reversed(duels), answers, strict=True):
+                if isinstance(answer, DecisionAnswer):
+                    won["approved"] += 1
+                    assert money_of(engine, duel.fund) == (0, LINE_RUPIAH, 80_000 - LINE_RUPIAH, 80_000)
+                else:
+                    won["expired"] += 1
+                    assert isinstance(answer, ReviewRefusedError) and answer.reason == "batch_changed"
+                    assert money_of(engine, duel.fund) == (0, 0, 80_000, 80_000)
+            assert audit(engine) == []
+            assert first + SCENE == won.total()
+            counting.added(SCENE)
     print(f"won: {dict(won)}")  # noqa: T201 - for docs/RELIABILITY.md
 
 
 @rounds_of(5_000)
 def test_approve_against_reduction(engine: Engine, runners: ThreadPoolExecutor, rounds: int) -> None:
-    for duel in scenes(engine, rounds):
+    for duel in scenes(engine, "approve / reduce to nothing", rounds):
         cut = pledge(duel.fund, amount_rupiah=0, revision=2, rules={"regions": [duel.batch.district_code]})
         kind = "funding.pledge-changed.v1"
         event = envelope(
@@ -334,7 +341,7 @@ def test_approve_against_reduction(engine: Engine, runners: ThreadPoolExecutor, 
 
 @rounds_of(5_000)
 def test_confirm_against_undo(engine: Engine, runners: ThreadPoolExecutor, rounds: int) -> None:
-    for duel in scenes(engine, rounds, four_eyes_above_rupiah=0):
+    for duel in scenes(engine, "confirm / undo", rounds, four_eyes_above_rupiah=0):
         waiting = decide(engine, duel.request("siti"), NOW)
         assert waiting.state == "awaiting_second"
         results = race(

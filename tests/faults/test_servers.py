@@ -18,9 +18,10 @@ from models.database import open_engine
 from models.migrate import migrate
 from streams.settings import StreamSettings
 from streams.topics import ensure_topics
+from tests.faults.conftest import StartWorker, shorten
 from tests.faults.life import Life
-from tests.faults.rounds import rounds_of, tell_recovery
-from tests.integration.streams.conftest import StartWorker, make_settings
+from tests.faults.rounds import Counting, rounds_of
+from tests.integration.streams.conftest import make_settings
 from tests.integration.streams.events import KUKAR
 from tests.integration.streams.worker_process import await_true
 from tests.stack.kafka import NativeKafka
@@ -42,14 +43,12 @@ def test_backends_are_terminated(
     worker = start_worker(brief)
     life.send()
     life.await_settled(worker.raw_log)
-    recovered: list[float] = []
-    for _ in range(rounds):
-        life.send()
-        with engine.connect() as connection:
-            await_true(lambda connection=connection: bool(connection.scalar(_TERMINATE_ONE)))  # type: ignore[misc]
-        recovered.append(life.await_settled(worker.raw_log))
-    life.assert_whole()
-    tell_recovery("PostgreSQL backend terminated", recovered)
+    with Counting("PostgreSQL backend terminated", life.look) as counting:
+        for _ in range(rounds):
+            life.send()
+            with engine.connect() as connection:
+                await_true(lambda connection=connection: bool(connection.scalar(_TERMINATE_ONE)))  # type: ignore[misc]
+            counting.added(life.await_settled(worker.raw_log))
 
 
 @pytest.fixture
@@ -66,27 +65,26 @@ def test_the_postmaster_is_killed(
     kafka: str, own_postgres: EmbeddedPostgres, own_engine: Engine, start_worker: StartWorker, rounds: int
 ) -> None:
     """SIGKILL without a moment for its children; then crash recovery."""
-    settings = make_settings(kafka, own_postgres.url())
+    settings = shorten(make_settings(kafka, own_postgres.url()))
     asyncio.run(ensure_topics(settings))
     life = Life(own_engine, settings)
     worker = start_worker(settings)
     life.send()
     life.await_settled(worker.raw_log)
-    recovered: list[float] = []
-    for _ in range(rounds):
-        life.send()
-        postmaster = psutil.Process(int((own_postgres.data_folder / "postmaster.pid").read_text().split()[0]))
-        backends = postmaster.children()
-        os.kill(postmaster.pid, signal.SIGKILL)
-        killed_at = time.monotonic()
-        psutil.wait_procs([postmaster, *backends], timeout=30)
-        own_postgres.stop()
-        own_postgres.start()
-        own_engine.dispose()
-        life.await_settled(worker.raw_log)
-        recovered.append(time.monotonic() - killed_at)
-    life.assert_whole()
-    tell_recovery("PostgreSQL postmaster killed", recovered)
+    with Counting("PostgreSQL postmaster killed", life.look) as counting:
+        for _ in range(rounds):
+            life.send()
+            pid_file = own_postgres.data_folder / "postmaster.pid"
+            postmaster = psutil.Process(int(pid_file.read_text().split()[0]))
+            backends = postmaster.children()
+            os.kill(postmaster.pid, signal.SIGKILL)
+            killed_at = time.monotonic()
+            psutil.wait_procs([postmaster, *backends], timeout=30)
+            own_postgres.stop()
+            own_postgres.start()
+            own_engine.dispose()
+            life.await_settled(worker.raw_log)
+            counting.added(time.monotonic() - killed_at)
 
 
 @rounds_of(3)
@@ -94,21 +92,19 @@ def test_the_broker_is_killed(
     own_kafka: NativeKafka, engine: Engine, database_url: str, start_worker: StartWorker, rounds: int
 ) -> None:
     settings = replace(
-        make_settings(own_kafka.bootstrap_servers, database_url), forgetful_broker=False, log_id=""
+        shorten(make_settings(own_kafka.bootstrap_servers, database_url)), forgetful_broker=False, log_id=""
     )
     asyncio.run(ensure_topics(settings))
     life = Life(engine, settings)
     worker = start_worker(settings)
     life.send()
     life.await_settled(worker.raw_log)
-    recovered: list[float] = []
-    for _ in range(rounds):
-        life.send()
-        own_kafka.kill()
-        killed_at = time.monotonic()
-        own_kafka.restart()
-        life.send()
-        life.await_settled(worker.raw_log)
-        recovered.append(time.monotonic() - killed_at)
-    life.assert_whole()
-    tell_recovery("broker killed", recovered)
+    with Counting("broker killed", life.look) as counting:
+        for _ in range(rounds):
+            life.send()
+            own_kafka.kill()
+            killed_at = time.monotonic()
+            own_kafka.restart()
+            life.send()
+            life.await_settled(worker.raw_log)
+            counting.added(time.monotonic() - killed_at)

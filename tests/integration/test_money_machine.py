@@ -34,6 +34,7 @@ from models.tariff import default_table
 from optimizer.policy import DEFAULT_POLICY
 from tests.builders import KUKAR, NOW, budget, pledge
 from tests.event_builders import CONTEXT, VAULT, envelope, nik_of, worker_event
+from tests.faults.rounds import add_line
 from tests.integration.test_allocate import solve_here
 from tests.money_model import Fact, Model, ModelDecision, Place, RefusedError
 from workflow.allocate import allocate_regency
@@ -730,7 +731,8 @@ def machine(database_url: str, tmp_path: Path) -> Iterator[type[MoneyMachine]]:
     engine.dispose()
 
 
-def run_machine(machine: type[MoneyMachine], examples: int, steps: int) -> None:
+def run_machine(machine: type[MoneyMachine], examples: int, steps: int) -> tuple[int, int]:
+    """Returns the seed and the number of histories; raises at the first difference."""
     number = int(os.environ.get("GOTONG_SEED") or secrets.randbelow(2**32))
     examples = int(os.environ.get("GOTONG_EXAMPLES") or examples)
     print(f"money machine: GOTONG_SEED={number} GOTONG_EXAMPLES={examples}")  # noqa: T201 - to repeat a failure
@@ -747,6 +749,7 @@ def run_machine(machine: type[MoneyMachine], examples: int, steps: int) -> None:
         ),
     )
     seed(number)(test)()
+    return number, examples
 
 
 @pytest.mark.timeout(600)
@@ -757,4 +760,5 @@ def test_money_follows_the_model(machine: type[MoneyMachine]) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(12 * 3600)
 def test_money_follows_the_model_for_long(machine: type[MoneyMachine]) -> None:
-    run_machine(machine, examples=20_000, steps=25)
+    number, examples = run_machine(machine, examples=20_000, steps=25)
+    add_line({"histories": examples, "seed": number})
