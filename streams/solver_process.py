@@ -7,6 +7,7 @@ and leaves at once.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import queue
@@ -30,6 +31,8 @@ GRACE_SECONDS: Final = 15.0
 _STOP_SECONDS: Final = 2.0
 _POLL_SECONDS: Final = 0.2
 _TELL_SECONDS: Final = 1.0
+#: On a full machine a match may take longer, so that events are still taken while it is computed.
+_NICENESS: Final = 5
 
 _log = structlog.get_logger("gotong.streams.solver")
 
@@ -174,6 +177,8 @@ def _tell_now_and_then(pipe: Connection) -> Callable[[Progress], None]:
 
 def _serve(pipe: Connection, solve: Solve | None) -> None:
     """The child's whole life."""
+    with contextlib.suppress(OSError):
+        os.nice(_NICENESS)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the group; the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     work: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()

@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import cycle
 from pathlib import Path
 
@@ -142,14 +142,28 @@ def hurt(house: House, seconds: float, every: float, partial: Path) -> list[Faul
             return faults
         time.sleep(max(0.0, due - time.time()))
         fault_begin = time.time()
-        befall()
+        error = _befall(befall)
         faults.append(Fault(name, fault_begin, time.time()))
+        told = {"fault": name, "begin": fault_begin, "end": time.time(), "error": error}
         with partial.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"fault": name, "begin": fault_begin, "end": time.time()}) + "\n")
-        print(
-            f"{time.time() - begin:6.0f} s  {name}, back after {time.time() - fault_begin:.1f} s", flush=True
-        )
+            file.write(json.dumps(told) + "\n")
+        back = f"back after {time.time() - fault_begin:.1f} s" if error is None else f"NOT BACK: {error}"
+        print(f"{time.time() - begin:6.0f} s  {name}, {back}", flush=True)
+        if error is not None:
+            return faults  # the load goes on to its end, and what is lost is counted
     return faults
+
+
+def _befall(fault: Callable[[], None]) -> str | None:
+    """What kept a server from coming back, after a second attempt; half an hour is not thrown away for it."""
+    for attempt in (1, 2):
+        try:
+            fault()
+            return None
+        except Exception as error:  # noqa: BLE001 - told in the report
+            if attempt == 2:
+                return f"{type(error).__name__}: {error}".splitlines()[0][:200]
+    return None
 
 
 def read_commits(house: House, events: int) -> Moments:
@@ -214,6 +228,7 @@ def run(house: House, options: argparse.Namespace, load_before: float) -> tuple[
     load.start()
     faults = hurt(house, seconds, options.fault_seconds, options.partial)
     load.join()
+    load_after = os.getloadavg()[0]
     watch.stop()
     sender.flush()
     wait_drained(house, len(sender.sent))
@@ -255,7 +270,7 @@ def run(house: House, options: argparse.Namespace, load_before: float) -> tuple[
         " PostgreSQL, two workers and the sender share them),"
         f" Python {platform.python_version()}, {options.rate:g} events per second about"
         f" {options.people:,} people, {runs:,} matches made meanwhile. The machine's load average was"
-        f" {load_before:.1f} before it began.",
+        f" {load_before:.1f} before it began and {load_after:.1f} at the end of the steady load.",
         "",
         "| what | found | aim |",
         "|---|---|---|",
