@@ -26,6 +26,7 @@ def shorten(settings: StreamSettings) -> StreamSettings:
         relay_rest_seconds=0.2,
         lead_patience_seconds=4.0,
         transaction_patience_seconds=4.0,
+        stop_timeout_seconds=60.0,  # the rounds are about the books, not about how busy the machine is
     )
 
 

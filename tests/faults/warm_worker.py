@@ -59,7 +59,7 @@ class WarmWorker:
         self._process.kill()
         self._process.join()
 
-    def stop(self, timeout_seconds: float = 30) -> int | None:
+    def stop(self, timeout_seconds: float = 90) -> int | None:
         """SIGTERM; returns the exit code, ``None`` when it takes too long."""
         self._process.terminate()
         self._process.join(timeout_seconds)
