@@ -45,6 +45,7 @@ FAULTS: Final = (
     Row("answer to COMMIT lost", 300, "lost_commit"),
     Row("1 worker, 3 workers, 1 worker", 100, "one_worker_and_three"),
     Row("SIGSTOP beyond the session, then SIGCONT", 50, "stood_still"),
+    Row("20 % twice, 20 % out of order, up to 90 days late", 5, "disorder"),
 )
 RACES: Final = (
     Row("the last rupiah reserved by 2, 3 or 4 at once", 10_000, "reservations"),
