@@ -122,7 +122,7 @@ def live(
             publish(settings, messages)
             parameters = {"topics": sorted({message[0] for message in messages}), "sent": len(messages)}
             await_true(
-                lambda: holds(engine, parameters), 300, lambda: f"{waits_for(engine)}\n{worker.raw_log()}"
+                lambda: holds(engine, parameters), 900, lambda: f"{waits_for(engine)}\n{worker.raw_log()}"
             )
             assert audit(engine) == []
             worker.kill()
