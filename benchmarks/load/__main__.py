@@ -212,9 +212,19 @@ async def measure(options: argparse.Namespace, folder: Path) -> tuple[str, bool]
     house = House(folder)
     try:
         await house.start()
-        return run(house, options, load_before)
+        section, whole = run(house, options, load_before)
+        tell(section, options)  # before the house is stopped: that takes its time, and may be cut short
+        return section, whole
     finally:
         house.stop()
+
+
+def tell(section: str, options: argparse.Namespace) -> None:
+    with options.partial.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"report": section}) + "\n")
+    print(section, flush=True)
+    if options.report:
+        replace_section(options.report, section)
 
 
 def run(house: House, options: argparse.Namespace, load_before: float) -> tuple[str, bool]:
@@ -323,12 +333,7 @@ def main() -> int:
     parser.add_argument("--report", type=Path, help="put the table into this file, e.g. docs/BENCHMARKS.md")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="gotong-load-") as folder:
-        section, whole = asyncio.run(measure(options, Path(folder)))
-    with options.partial.open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"report": section}) + "\n")
-    print(section)
-    if options.report:
-        replace_section(options.report, section)
+        _, whole = asyncio.run(measure(options, Path(folder)))
     return 0 if whole else 1
 
 
