@@ -231,6 +231,8 @@ def run(house: House, options: argparse.Namespace, load_before: float) -> tuple[
     sender = Sender(house.kafka.bootstrap_servers, options.people, options.seed)
     sender.send_pledge(options.people // 2 * 3 * 16_800)
     sender.run(options.rate, 20)  # both workers join, the first people are known
+    sender.flush()
+    wait_drained(house, len(sender.sent))  # however long their start takes here
     watch = Watch(house)
     watch.start()
     first, seconds = len(sender.sent), options.minutes * 60
