@@ -102,7 +102,8 @@ def _demand_by_district(problem: AllocationProblem, cells: Cells, capped: Int64)
     if not len(capped):
         return demand.reshape(0, problem.districts).astype(np.int64)
     size = cells.size
-    chosen = np.flatnonzero(number[cells.arc_fund] >= 0)
+    # A byte per arc: age and window rules can make a hundred million of them.
+    chosen = np.flatnonzero((number >= 0)[cells.arc_fund])
     place = np.searchsorted(chosen, cells.arc_start)
     first, degree = place[cells.group], np.diff(place)[cells.group]
     for begin, end in _spans(degree):

@@ -20,6 +20,9 @@ from optimizer.result import Prices
 
 Float = npt.NDArray[np.float64]
 
+#: Arcs that are summed up at once, to bound memory.
+_CHUNK = 4_000_000
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Market:
@@ -109,7 +112,11 @@ def _find_pools(cells: Cells, arc_group: Int32, fund_class: Int32, free: Bool) -
     for _ in range(3):
         # Sums of random marks tell sets of groups apart; three of 26 bits leave no room for chance.
         mark = rng.integers(1, 1 << 26, len(cells.degree)).astype(np.float64)
-        key.append(np.bincount(cells.arc_fund, weights=mark[arc_group], minlength=count).astype(np.int64))
+        total = np.zeros(count)
+        for begin in range(0, len(arc_group), _CHUNK):
+            part = slice(begin, begin + _CHUNK)
+            total += np.bincount(cells.arc_fund[part], weights=mark[arc_group[part]], minlength=count)
+        key.append(total.astype(np.int64))
     _, number = np.unique(np.stack(key, axis=1), axis=0, return_inverse=True)
     return number.reshape(-1).astype(np.int32)
 
