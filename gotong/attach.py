@@ -150,6 +150,7 @@ def portal_settings(settings: Settings) -> PortalSettings:
         oidc=oidc,
         webhook_networks=settings.webhook_networks,
         metrics_networks=settings.metrics_networks,
+        has_mail=settings.mail_url is not None,
     )
 
 

@@ -167,14 +167,20 @@ class AlertDelivery(Base):
 
 
 class RoleSubscription(Base):
-    """Whether a role is told of a kind of alert, where that differs from what is shipped."""
+    """Through which channels a role is told of a kind of alert, where that differs from what is shipped.
+
+    No channels: it is not told.
+    """
 
     __tablename__ = "alert_role_subscription"
-    __table_args__ = (CheckConstraint(f"role IN ({_ROLE_LIST})", name="role_known"),)
+    __table_args__ = (
+        CheckConstraint(f"role IN ({_ROLE_LIST})", name="role_known"),
+        CheckConstraint("channels <@ ARRAY['email', 'service', 'webhook']", name="channels_known"),
+    )
 
     role: Mapped[str] = mapped_column(primary_key=True)
     kind: Mapped[str] = mapped_column(primary_key=True)
-    wanted: Mapped[bool]
+    channels: Mapped[list[str]] = mapped_column(server_default=text("'{email,service,webhook}'"))
 
 
 class AccountSubscription(Base):

@@ -36,6 +36,7 @@ class Permission(StrEnum):
     READ_AUDIT = "read_audit"
     READ_ALERTS = "read_alerts"
     MANAGE_ALERTS = "manage_alerts"
+    MANAGE_HOUSE_ALERTS = "manage_house_alerts"
     READ_OWN_FUNDS = "read_own_funds"
     OFFER_PLEDGE = "offer_pledge"
     VERIFY_WORKERS = "verify_workers"
@@ -78,6 +79,7 @@ GRANTS: Final[dict[Role, frozenset[Permission]]] = {
         Permission.MANAGE_POLICIES,
         Permission.READ_AUDIT,
         Permission.READ_ALERTS,
+        Permission.MANAGE_HOUSE_ALERTS,
         Permission.READ_HEALTH,
         Permission.READ_METRICS,
         Permission.REPLAY_DEAD_LETTERS,

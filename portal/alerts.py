@@ -1,4 +1,4 @@
-"""Budget alerts: what to act on, who owns it, and the rules behind them."""
+"""Budget alerts: what to act on, who owns it, and through which channels it reaches a person."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from portal.access import GRANTS, NotFoundError, Permission, require
 from portal.accounts.sign_in import now
 from portal.page import page_language, render_page
 from portal.unit import open_unit
-from workflow.alert_channels import add_service, add_webhook, send_again, switch_channel
+from workflow.alert_channels import (
+    add_service,
+    add_webhook,
+    list_dead,
+    list_failing,
+    send_again,
+    switch_channel,
+)
 from workflow.alert_list import (
     LONGEST_NOTE,
     STATES,
     acknowledge,
+    actionable_kinds,
     count_alerts,
     list_alerts,
     name_owners,
     resolve,
 )
-from workflow.alert_rules import (
-    KINDS,
-    SEVERITIES,
-    RuleRefusedError,
-    RuleTerms,
-    Severity,
-    change_rule,
-    read_rules,
-)
+from workflow.alert_rules import KINDS, may_be_told
 from workflow.alert_wishes import Wishes, WishRefusedError, parse_clock, read_wishes, save_wishes
 from workflow.alert_words import act, path_of, say
 from workflow.deliver_message import ServiceRefusedError
@@ -43,9 +43,8 @@ from workflow.sign_in import Visitor
 router = APIRouter()
 
 Reader = Annotated[Visitor, require(Permission.READ_ALERTS)]
-Manager = Annotated[Visitor, require(Permission.MANAGE_ALERTS)]
+Manager = Annotated[Visitor, require(Permission.MANAGE_ALERTS, Permission.MANAGE_HOUSE_ALERTS)]
 Note = Annotated[str, Form(max_length=LONGEST_NOTE)]
-Whole = Annotated[int, Form()]
 Optional = Annotated[str, Form(max_length=6)]
 
 
@@ -66,11 +65,11 @@ def show_alerts(request: Request, visitor: Reader, state: str = "open") -> Respo
                 "alert": alert,
                 "says": say(*message, language),
                 "action": act(*message, language),
-                "path": path_of(alert.kind, alert.subject, alert.facts),
+                "path": path_of(alert.kind, alert.subject, alert.facts, visitor.role),
                 "owner": owners.get(alert.owner_id),
             }
         )
-    may_manage = Permission.MANAGE_ALERTS in GRANTS[visitor.role]
+    may_manage = bool(GRANTS[visitor.role] & {Permission.MANAGE_ALERTS, Permission.MANAGE_HOUSE_ALERTS})
     return render_page(
         request,
         "alerts/list.html",
@@ -79,15 +78,21 @@ def show_alerts(request: Request, visitor: Reader, state: str = "open") -> Respo
         counts=counts,
         state=state,
         may_manage=may_manage,
+        actionable=actionable_kinds(visitor),
         longest=LONGEST_NOTE,
     )
+
+
+@router.get("/alerts/badge")
+def show_badge(request: Request, visitor: Reader) -> Response:
+    """The number beside the menu's entry, asked for again when an alert has changed."""
+    return render_page(request, "alerts/_badge.html", visitor=visitor)
 
 
 @router.post("/alerts/{alert_id}/acknowledge")
 def post_acknowledge(request: Request, visitor: Manager, alert_id: uuid.UUID, note: Note = "") -> Response:
     """Take an alert on."""
-    engine, scope = request.app.state.portal.engine, visitor.regency or ""
-    if not acknowledge(engine, alert_id, scope, visitor.account_id, visitor.email, note, now()):
+    if not acknowledge(request.app.state.portal.engine, alert_id, visitor, note, now()):
         raise NotFoundError
     return RedirectResponse("/alerts", 303)
 
@@ -95,49 +100,9 @@ def post_acknowledge(request: Request, visitor: Manager, alert_id: uuid.UUID, no
 @router.post("/alerts/{alert_id}/resolve")
 def post_resolve(request: Request, visitor: Manager, alert_id: uuid.UUID, note: Note = "") -> Response:
     """Close an alert by hand."""
-    engine = request.app.state.portal.engine
-    if not resolve(engine, alert_id, visitor.regency or "", visitor.email, note, now()):
+    if not resolve(request.app.state.portal.engine, alert_id, visitor, note, now()):
         raise NotFoundError
     return RedirectResponse("/alerts", 303)
-
-
-@router.get("/alerts/rules")
-def show_rules(request: Request, visitor: Manager) -> Response:
-    """The regency's rules."""
-    return _render_rules(request, visitor)
-
-
-@router.post("/alerts/rules/{name}")
-def post_rule(
-    request: Request,
-    visitor: Manager,
-    name: str,
-    fire: Whole,
-    clear: Whole,
-    severity: Annotated[Severity, Form()],
-    days: Optional = "",
-    escalate_after_hours: Optional = "",
-    enabled: Annotated[bool, Form()] = False,
-) -> Response:
-    """Save a rule, or say in words why not."""
-    engine, scope = request.app.state.portal.engine, visitor.regency or ""
-    try:
-        terms = RuleTerms(
-            "",
-            fire,
-            clear,
-            severity,
-            _number(days),
-            enabled,
-            _number(escalate_after_hours),
-        )
-        with engine.begin() as connection:
-            change_rule(connection, scope, name, terms, visitor.email, now())
-    except LookupError:
-        raise NotFoundError from None
-    except RuleRefusedError as error:
-        return _render_rules(request, visitor, 422, name, error)
-    return RedirectResponse("/alerts/rules", 303)
 
 
 @router.get("/alerts/channels")
@@ -183,12 +148,14 @@ def post_off(request: Request, visitor: Reader, channel_id: uuid.UUID) -> Respon
 def post_again(request: Request, visitor: Reader, channel_id: uuid.UUID) -> Response:
     """Send the dead deliveries of one's own channel again."""
     answer = _switch(request, visitor, channel_id, True)
-    send_again(request.app.state.portal.engine, visitor.account_id, channel_id, now())
+    send_again(request.app.state.portal.engine, channel_id, now())
     return answer
 
 
 def _switch(request: Request, visitor: Visitor, channel_id: uuid.UUID, enabled: bool) -> Response:
-    if not switch_channel(request.app.state.portal.engine, visitor.account_id, channel_id, enabled):
+    """Who looks after the house may do it to everybody's: a failing channel's alert leads here."""
+    whose = None if Permission.MANAGE_HOUSE_ALERTS in GRANTS[visitor.role] else visitor.account_id
+    if not switch_channel(request.app.state.portal.engine, whose, channel_id, enabled):
         raise NotFoundError
     return RedirectResponse("/alerts/channels", 303)
 
@@ -207,60 +174,38 @@ def post_wishes(
     try:
         times = (parse_clock(quiet_from), parse_clock(quiet_to), parse_clock(digest_at))
         wishes = Wishes(language, *times, frozenset(kinds))
-        save_wishes(request.app.state.portal.engine, visitor.account_id, wishes, KINDS)
+        save_wishes(request.app.state.portal.engine, visitor.account_id, visitor.role, wishes)
     except WishRefusedError as error:
         return _render_channels(request, visitor, 422, error.problem)
     return RedirectResponse("/alerts/channels", 303)
 
 
-def _render_rules(
-    request: Request,
-    visitor: Visitor,
-    status_code: int = 200,
-    name: str = "",
-    refused: RuleRefusedError | None = None,
-) -> Response:
-    with request.app.state.portal.engine.begin() as connection:
-        rules = read_rules(connection, visitor.regency or "")
-    return render_page(
-        request,
-        "alerts/rules.html",
-        visitor=visitor,
-        status_code=status_code,
-        rules=rules,
-        kinds=KINDS,
-        severities=SEVERITIES,
-        refused_name=name,
-        refused=refused,
-    )
-
-
 def _render_channels(
     request: Request, visitor: Visitor, status_code: int = 200, problem: str = "", secret: str = ""
 ) -> Response:
-    with request.app.state.portal.engine.connect() as connection:
+    portal = request.app.state.portal
+    with portal.engine.connect() as connection:
         channels = connection.execute(
             select(AlertChannel.__table__)
             .where(AlertChannel.account_id == visitor.account_id)
             .order_by(AlertChannel.created_at)
         ).all()
+        dead = list_dead(connection, visitor.account_id)
+        looks_after_house = Permission.MANAGE_HOUSE_ALERTS in GRANTS[visitor.role]
+        failing = list_failing(connection) if looks_after_house else []
     return render_page(
         request,
         "alerts/channels.html",
         visitor=visitor,
         status_code=status_code,
         channels=channels,
-        wishes=read_wishes(request.app.state.portal.engine, visitor.account_id, visitor.role),
-        kinds=KINDS,
+        dead=[
+            (row, say(row.kind, row.subject, row.value, row.facts, page_language(request))) for row in dead
+        ],
+        failing=failing,
+        wishes=read_wishes(portal.engine, visitor.account_id, visitor.role),
+        kinds=[name for name in KINDS if may_be_told(visitor.role, name)],
+        has_mail=portal.settings.has_mail,
         problem=problem,
         secret=secret,
     )
-
-
-def _number(written: str) -> int | None:
-    """A whole number or nothing. Raises ``RuleRefusedError``."""
-    if not written.strip():
-        return None
-    if not written.strip().isdigit():
-        raise RuleRefusedError("not_a_number")
-    return int(written)

@@ -26,6 +26,7 @@ from portal.administration.dead_letters import router as dead_letters_router
 from portal.administration.health import router as house_health_router
 from portal.administration.keys import router as keys_router
 from portal.administration.policies import router as policies_router
+from portal.alert_rules import router as alert_rules_router
 from portal.alerts import router as alerts_router
 from portal.api.problem import install_problems
 from portal.api.resources import router as api_router
@@ -92,6 +93,7 @@ _ROUTERS: Final = (
     unfunded_router,
     what_if_router,
     audit_router,
+    alert_rules_router,
     alerts_router,
     company_router,
     company_workers_router,
@@ -122,6 +124,7 @@ class PortalSettings:
     oidc: OidcSettings | None = None
     webhook_networks: tuple[str, ...] = ()  # internal networks that a webhook may reach
     metrics_networks: tuple[str, ...] = ()  # networks whose machines read /metrics without a key
+    has_mail: bool = False  # whether the house has a mail server
     changes_per_minute: int = 300  # of one account or network address
     sign_ins_per_minute: int = 30  # of one network address
     reads_per_minute: int = 600  # of one API key or its network address

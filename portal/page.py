@@ -8,9 +8,11 @@ from urllib.parse import urlencode
 from fastapi import Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 
+from portal.access import Permission, is_granted
 from portal.navigation import menu_of
 from portal.region_name import region_name
 from portal.words import LANGUAGES, Language, Words, choose_language
+from workflow.alert_list import count_concerning
 from workflow.sign_in import Visitor
 
 LANGUAGE_COOKIE: Final = "gotong_language"
@@ -104,8 +106,17 @@ def common_context(
         "visitor": visitor,
         "menu": menu_of(visitor.role, request.url.path) if visitor and visitor.missing is None else [],
         "language_address": language_address,
+        "count_alerts": lambda: _count_alerts(request, visitor),
         "region_name": region_name,
     }
+
+
+def _count_alerts(request: Request, visitor: Visitor | None) -> int | None:
+    """Open alerts that concern the visitor; ``None`` for who reads none. Whole pages ask, parts do not."""
+    if visitor is None or not is_granted(visitor, Permission.READ_ALERTS):
+        return None
+    with request.app.state.portal.engine.connect() as connection:
+        return count_concerning(connection, visitor)
 
 
 def _return_address(request: Request) -> str:

@@ -55,9 +55,7 @@ class Delivery:
                 claimed: list[Row[Any]] = []
                 if len(self._busy) < _CHANNELS_AT_ONCE:
                     try:
-                        claimed = await loop.run_in_executor(
-                            self._executor, claim_due, self._engine, _now(), list(self._busy)
-                        )
+                        claimed = await loop.run_in_executor(self._executor, self._claim, list(self._busy))
                     except Exception as error:  # noqa: BLE001 - nothing may end the loop
                         self._say("claim_failed", error)
                 if claimed:
@@ -68,6 +66,9 @@ class Delivery:
                         await asyncio.wait_for(self._stopping.wait(), _REST_SECONDS)
         finally:
             self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _claim(self, busy: list[uuid.UUID]) -> list[Row[Any]]:
+        return claim_due(self._engine, _now(), busy, mail=self._post.mail_url is not None)
 
     async def _send(self, channel: uuid.UUID, claimed: Sequence[Row[Any]]) -> None:
         failpoints.reach("before_deliver")

@@ -6,11 +6,13 @@ import datetime as dt
 import uuid
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, Row, func, select, update
+from sqlalchemy import Connection, Engine, Row, func, select, text, update
 
 from models.account_tables import Account
 from models.alert_tables import Alert
+from workflow.alert_rules import KINDS, may_be_told
 from workflow.record import record_action
+from workflow.sign_in import Visitor
 
 LONGEST_NOTE: Final = 500
 STATES: Final = ("open", "acknowledged", "resolved")
@@ -34,6 +36,40 @@ def count_alerts(connection: Connection) -> dict[str, int]:
     return dict.fromkeys(STATES, 0) | {row[0]: row[1] for row in counted}
 
 
+#: What the person's own wish, else the role's, else what is shipped says of the alert's kind.
+_CONCERNING = text(
+    """
+    SELECT count(*) FROM alert a
+    WHERE a.state = 'open' AND (CAST(:regency AS text) IS NULL OR a.scope = :regency)
+      AND a.kind = ANY(CAST(:kinds AS text[]))
+      AND coalesce(
+          (SELECT s.wanted FROM alert_account_subscription s
+           WHERE s.account_id = :account AND s.kind = a.kind),
+          (SELECT r.channels <> '{}' FROM alert_role_subscription r WHERE r.role = :role AND r.kind = a.kind),
+          a.kind = ANY(CAST(:shipped AS text[])))
+    """
+)
+
+
+def count_concerning(connection: Connection, visitor: Visitor) -> int:
+    """Open alerts that nobody has taken on and that this person is told of."""
+    values = {
+        "regency": visitor.regency,
+        "account": visitor.account_id,
+        "role": visitor.role,
+        "kinds": [kind for kind in KINDS if may_be_told(visitor.role, kind)],
+        "shipped": [name for name, kind in KINDS.items() if visitor.role in kind.roles],
+    }
+    return int(connection.scalar(_CONCERNING, values) or 0)
+
+
+def actionable_kinds(visitor: Visitor) -> list[str] | None:
+    """The kinds of alert that the visitor may take on; ``None`` for every kind of the own regency."""
+    if visitor.regency is not None:
+        return None
+    return [name for name, kind in KINDS.items() if visitor.role in kind.roles]
+
+
 def name_owners(engine: Engine, owners: set[uuid.UUID]) -> dict[uuid.UUID, str]:
     """Who took alerts on, for colleagues of the same office."""
     with engine.connect() as connection:
@@ -41,43 +77,34 @@ def name_owners(engine: Engine, owners: set[uuid.UUID]) -> dict[uuid.UUID, str]:
         return {row.id: row.name for row in rows}
 
 
-def acknowledge(
-    engine: Engine, alert_id: uuid.UUID, scope: str, owner: uuid.UUID, actor: str, note: str, now: dt.datetime
-) -> bool:
-    """Take an open alert of ``scope`` on; whether there was one."""
-    return _change(
-        engine,
-        alert_id,
-        scope,
-        ("open",),
-        {"state": "acknowledged", "owner_id": owner, "acknowledged_at": now},
-        actor,
-        note,
-        now,
-    )
+def acknowledge(engine: Engine, alert_id: uuid.UUID, visitor: Visitor, note: str, now: dt.datetime) -> bool:
+    """Take an open alert on; whether there was one that the visitor may take on."""
+    values = {"state": "acknowledged", "owner_id": visitor.account_id, "acknowledged_at": now}
+    return _change(engine, alert_id, visitor, ("open",), values, note, now)
 
 
-def resolve(engine: Engine, alert_id: uuid.UUID, scope: str, actor: str, note: str, now: dt.datetime) -> bool:
+def resolve(engine: Engine, alert_id: uuid.UUID, visitor: Visitor, note: str, now: dt.datetime) -> bool:
     """Close an alert by hand: an occurrence, such as a large decision, never ceases by itself."""
     values = {"state": "resolved", "resolved_at": now, "resolved_why": "by_hand"}
-    return _change(engine, alert_id, scope, ("open", "acknowledged"), values, actor, note, now)
+    return _change(engine, alert_id, visitor, ("open", "acknowledged"), values, note, now)
 
 
 def _change(
     engine: Engine,
     alert_id: uuid.UUID,
-    scope: str,
+    visitor: Visitor,
     states: tuple[str, ...],
     values: dict[str, Any],
-    actor: str,
     note: str,
     now: dt.datetime,
 ) -> bool:
+    kinds = actionable_kinds(visitor)
+    own = Alert.scope == visitor.regency if kinds is None else Alert.kind.in_(kinds)
     with engine.begin() as connection:
-        statement = update(Alert).where(Alert.id == alert_id, Alert.scope == scope, Alert.state.in_(states))
+        statement = update(Alert).where(Alert.id == alert_id, own, Alert.state.in_(states))
         if note:
             values = values | {"note": note[:LONGEST_NOTE]}
         if not connection.execute(statement.values(**values, changed_at=now)).rowcount:
             return False
-        record_action(connection, actor, f"alert_{values['state']}", str(alert_id), {}, now)
+        record_action(connection, visitor.email, f"alert_{values['state']}", str(alert_id), {}, now)
         return True

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 from models.account_tables import Account
 from models.alert_tables import AccountSubscription, AlertChannel, AlertPreference, RoleSubscription
 from models.tables import Regency
-from workflow.alert_rules import HOUSE, KINDS
+from workflow.alert_rules import CHANNELS, KINDS, may_be_told
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +37,23 @@ def find_recipients(
     everybody: bool = False,
     except_channel: uuid.UUID | None = None,
 ) -> list[Recipient]:
-    """Active people of the scope whose role or who themselves want ``kind``.
+    """Active people of the scope whose role or who themselves want ``kind``, with the channels for it.
 
-    ``everybody`` (an escalation): whoever's role may act, whatever they chose, at once. Each of them has
-    an e-mail channel, made here when it is not there yet.
+    A person's own wish means all of that person's channels; a role's names some. ``everybody`` (an
+    escalation): whoever's role may act, whatever they chose, at once. Each of them has an e-mail channel,
+    made here when it is not there yet.
     """
-    of_role = {row.role: row.wanted for row in connection.execute(_ROLE_WISHES, {"kind": kind})}
-    people = [
-        person
-        for person in connection.execute(_PEOPLE, {"kind": kind}).all()
-        if person.regency_code in (None, scope) or scope == HOUSE
-        if (everybody and person.role in KINDS[kind].roles)
-        or _wants(person.wanted, of_role.get(person.role), person.role in KINDS[kind].roles)
-    ]
+    of_role = {row.role: frozenset(row.channels) for row in connection.execute(_ROLE_WISHES, {"kind": kind})}
+    ways: dict[uuid.UUID, frozenset[str]] = {}
+    people = []
+    for person in connection.execute(_PEOPLE, {"kind": kind}).all():
+        shipped = CHANNELS if person.role in KINDS[kind].roles else frozenset[str]()
+        wanted = CHANNELS if person.wanted else frozenset[str]()
+        told = of_role.get(person.role, shipped) if person.wanted is None else wanted
+        ways[person.id] = shipped | told if everybody else told
+        may_see = person.regency_code in (None, scope) and may_be_told(person.role, kind)
+        if may_see and ways[person.id]:
+            people.append(person)
     if not people:
         return []
     ids = [person.id for person in people]
@@ -59,11 +63,11 @@ def find_recipients(
     )
     channels: dict[uuid.UUID, list[uuid.UUID]] = {}
     for row in connection.execute(
-        select(AlertChannel.id, AlertChannel.account_id).where(
+        select(AlertChannel.id, AlertChannel.account_id, AlertChannel.kind).where(
             AlertChannel.account_id.in_(ids), AlertChannel.enabled
         )
     ):
-        if row.id != except_channel:
+        if row.id != except_channel and row.kind in ways[row.account_id]:
             channels.setdefault(row.account_id, []).append(row.id)
     return [
         Recipient(
@@ -99,11 +103,7 @@ def _next(minute: int, timezone: str, now: dt.datetime) -> dt.datetime:
     return moment if moment > local else moment + dt.timedelta(days=1)
 
 
-def _wants(person: bool | None, role: bool | None, shipped: bool) -> bool:
-    return next(wish for wish in (person, role, shipped) if wish is not None)
-
-
-_ROLE_WISHES: Any = select(RoleSubscription.role, RoleSubscription.wanted).where(
+_ROLE_WISHES: Any = select(RoleSubscription.role, RoleSubscription.channels).where(
     RoleSubscription.kind == bindparam("kind")
 )
 _PEOPLE: Any = (

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import calendar
 import datetime as dt
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from sqlalchemy import Connection, Engine, select, text
 
+from models.alert_tables import FundForecast
 from models.event import FundBalanceChanged
 from models.message import EventEnvelope, Refusal
 from models.tables import Fund
@@ -17,20 +20,19 @@ from workflow.dead_letter import record_dead_letters
 from workflow.outcome import watch_availability
 from workflow.raise_alert import lock_scope, settle_alerts
 
-_DECISIONS = text(
-    """
+_DECISION = """
     SELECT d.id, f.code AS fund, d.district_code, d.amount_rupiah, d.lines, d.run_id, d.decided_at
     FROM decision d JOIN fund f ON f.id = d.fund_id
-    WHERE d.action = 'approve' AND d.state = 'done' AND f.regency_code = :regency
-      AND (d.id = ANY(CAST(:ids AS uuid[])) OR d.decided_at > CAST(:since AS timestamptz))
-    """
-)
+    WHERE d.action = 'approve' AND d.state = 'done' AND f.regency_code = :regency AND """
+# Two questions, not one with OR: a batch of events names its decisions, and only those may be read.
+_NAMED_DECISIONS = text(_DECISION + "d.id = ANY(CAST(:ids AS uuid[]))")
+_LATE_DECISIONS = text(_DECISION + "d.decided_at > :since")
 
 # What a fund lost by its funder's own change, by the event that brought it.
 _REDUCTIONS = text(
     """
-    SELECT f.code, j.number, j.amount_rupiah, f.pledged_rupiah FROM journal_entry j
-    JOIN fund f ON f.id = j.fund_id
+    SELECT f.code, f.window_to, j.number, j.amount_rupiah, f.pledged_rupiah, o.line_rupiah
+    FROM journal_entry j JOIN fund f ON f.id = j.fund_id LEFT JOIN fund_forecast o ON o.fund_id = f.id
     WHERE f.kind = 'csr' AND j.kind = 'reduce' AND f.regency_code = :regency
       AND j.cause_id = ANY(CAST(:ids AS uuid[]))
     """
@@ -57,7 +59,7 @@ def judge_balances(
             readings = read_funds(connection, regency, {change.fund_id for change in of_regency})
             decided = {change.cause_id for change in of_regency if change.cause == "decision"}
             if decided:
-                readings += read_decisions(connection, regency, decided)
+                readings += read_decisions(connection, regency, ids=decided)
             events = {change.cause_id for change in of_regency if change.cause == "event"}
             if events:
                 readings += read_reductions(connection, regency, events)
@@ -68,7 +70,12 @@ def judge_balances(
 
 def read_funds(connection: Connection, regency: str, codes: Collection[str] | None = None) -> list[Reading]:
     """What is promised and what is committed of each fund, apart; all funds without ``codes``."""
-    statement = select(Fund.__table__).where(Fund.regency_code == regency)
+    foreseen = (FundForecast.missing_rupiah, FundForecast.line_rupiah, FundForecast.acceptable_workers)
+    statement = (
+        select(Fund.__table__, *foreseen)
+        .outerjoin(FundForecast, FundForecast.fund_id == Fund.id)
+        .where(Fund.regency_code == regency)
+    )
     if codes is not None:
         statement = statement.where(Fund.code.in_(codes))
     readings = []
@@ -76,12 +83,16 @@ def read_funds(connection: Connection, regency: str, codes: Collection[str] | No
         spendable = fund.pledged_rupiah - fund.expired_rupiah
         committed = fund.committed_rupiah + fund.disbursed_rupiah
         used = fund.reserved_rupiah + committed
-        facts = {
+        facts: dict[str, Any] = {
             "fund": fund.code,
             "available_rupiah": spendable - used,
             "reserved_rupiah": fund.reserved_rupiah,
             "committed_rupiah": committed,
         }
+        if fund.line_rupiah:
+            # What likely demand will miss; else what the waiting workers would cost whom its rules let in.
+            waiting_rupiah = (fund.acceptable_workers or 0) * fund.line_rupiah - facts["available_rupiah"]
+            facts |= propose_raise(fund.missing_rupiah or waiting_rupiah, fund.line_rupiah, fund.window_to)
         period = period_of_fund(fund.window_to)
         for kind, amount in (("fund_reserved", used), ("fund_committed", committed)):
             share = amount * WHOLE // spendable if spendable else 0
@@ -93,7 +104,9 @@ def read_decisions(
     connection: Connection, regency: str, ids: Collection[str] = (), since: dt.datetime | None = None
 ) -> list[Reading]:
     """Final approvals: those of ``ids``, and those decided after ``since``."""
-    rows = connection.execute(_DECISIONS, {"regency": regency, "ids": sorted(ids), "since": since})
+    rows = list(connection.execute(_NAMED_DECISIONS, {"regency": regency, "ids": sorted(ids)})) if ids else []
+    if since is not None:
+        rows += connection.execute(_LATE_DECISIONS, {"regency": regency, "since": since})
     return [
         Reading(
             "large_decision",
@@ -116,7 +129,8 @@ def read_reductions(connection: Connection, regency: str, event_ids: Collection[
             row.code,
             f"entry {row.number}",
             row.amount_rupiah * WHOLE // (row.amount_rupiah + row.pledged_rupiah),
-            {"fund": row.code, "reduced_rupiah": row.amount_rupiah},
+            {"fund": row.code, "reduced_rupiah": row.amount_rupiah}
+            | propose_raise(row.amount_rupiah, row.line_rupiah or 0, row.window_to),
             once=True,
         )
         for row in rows
@@ -126,3 +140,11 @@ def read_reductions(connection: Connection, regency: str, event_ids: Collection[
 def period_of_fund(window_to: dt.date) -> str:
     """A fund's alerts belong to its window; a stretched window is a new period."""
     return f"to {window_to:%Y-%m}"
+
+
+def propose_raise(rupiah: int, line_rupiah: int, window_to: dt.date) -> dict[str, int | str]:
+    """The facts that make "raise it by so much: so many more workers until then"; none where nobody gains."""
+    if not line_rupiah or rupiah < line_rupiah:
+        return {}
+    until = window_to.replace(day=calendar.monthrange(window_to.year, window_to.month)[1])
+    return {"raise_rupiah": rupiah, "more_workers": rupiah // line_rupiah, "until": str(until)}

@@ -8,8 +8,9 @@ an alert always names the rule that opened it.
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from sqlalchemy import Connection, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
@@ -74,6 +75,19 @@ KINDS: Final[dict[str, Kind]] = {
 }
 
 
+#: The kinds of a person's channels.
+CHANNELS: Final = frozenset(("email", "service", "webhook"))
+#: Roles that alerts are for.
+TOLD_ROLES: Final[tuple[Role, ...]] = ("officer", "auditor", "administrator")
+#: Said by the step that saw it: its reading is always 1, so there is no threshold to choose.
+SAID_KINDS: Final = frozenset(("audit_breach", "intake_paused", "operation"))
+
+
+def may_be_told(role: str, kind: str) -> bool:
+    """Whether a role may learn of a kind at all: what belongs to the house is the administrator's."""
+    return role == "administrator" or (role in TOLD_ROLES and not KINDS[kind].house)
+
+
 @dataclass(frozen=True, slots=True)
 class RuleTerms:
     """What a person may change of a rule."""
@@ -115,12 +129,14 @@ SHIPPED: Final[dict[str, RuleTerms]] = {
 
 
 class RuleRefusedError(ValueError):
-    """The rule cannot be saved. ``problem`` is a code that the portal says in words, with ``limit``."""
+    """The rule cannot be saved. ``problem`` is a code that the portal says in words, with ``limit``
+    or the name of the ``field``."""
 
-    def __init__(self, problem: str, limit: int | None = None) -> None:
+    def __init__(self, problem: str, limit: int | None = None, field: str = "") -> None:
         super().__init__(problem if limit is None else f"{problem} (at most {limit})")
         self.problem = problem
         self.limit = limit
+        self.field = field
 
 
 def check_rule(terms: RuleTerms) -> None:
@@ -209,7 +225,42 @@ def change_rule(
         raise LookupError(f"no alert rule {name}")
     terms = replace(terms, kind=standing.kind)
     check_rule(terms)
-    values = {
+    values = _values_of(terms)
+    connection.execute(
+        update(AlertRule)
+        .where(AlertRule.scope == scope, AlertRule.name == name)
+        .values(**values, changed_by=actor, changed_at=now)
+    )
+    record_action(connection, actor, "change_alert_rule", f"{scope}/{name}", values, now)
+
+
+def add_rule(connection: Connection, scope: str, terms: RuleTerms, actor: str, now: dt.datetime) -> str:
+    """Add a rule to those of the scope, e.g. one more threshold; returns its name.
+
+    Raises ``RuleRefusedError`` as :func:`check_rule` does, and for a kind that the scope does not have, that
+    has no threshold to choose, or whose threshold has a rule already.
+    """
+    check_rule(terms)
+    if KINDS[terms.kind].house != (scope == HOUSE) or terms.kind in SAID_KINDS:
+        raise RuleRefusedError("kind_unknown")
+    known = read_rules(connection, scope)
+    if any((rule.kind, rule.fire, rule.days) == (terms.kind, terms.fire, terms.days) for rule in known):
+        raise RuleRefusedError("rule_exists")
+    # Names of rules that were edited since may say another threshold.
+    base = f"{terms.kind}_at_{terms.fire}" + (f"_{terms.days}d" if terms.days else "")
+    taken = {rule.name for rule in known}
+    name = next(each for n in itertools.count(1) if (each := base if n == 1 else f"{base}_{n}") not in taken)
+    values = {"kind": terms.kind} | _values_of(terms)
+    statement = insert_or_skip(AlertRule).on_conflict_do_nothing().returning(AlertRule.id)
+    statement = statement.values(scope=scope, name=name, changed_by=actor, changed_at=now, **values)
+    if connection.scalar(statement) is None:
+        raise RuleRefusedError("rule_exists")
+    record_action(connection, actor, "add_alert_rule", f"{scope}/{name}", values, now)
+    return name
+
+
+def _values_of(terms: RuleTerms) -> dict[str, Any]:
+    return {
         "fire": terms.fire,
         "clear": terms.clear,
         "days": terms.days,
@@ -217,9 +268,3 @@ def change_rule(
         "enabled": terms.enabled,
         "escalate_after_hours": terms.escalate_after_hours,
     }
-    connection.execute(
-        update(AlertRule)
-        .where(AlertRule.scope == scope, AlertRule.name == name)
-        .values(**values, changed_by=actor, changed_at=now)
-    )
-    record_action(connection, actor, "change_alert_rule", f"{scope}/{name}", values, now)

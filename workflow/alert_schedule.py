@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Engine, select, text
@@ -12,7 +13,7 @@ from models.alert_tables import AlertJob, CoverageDay
 from models.tables import Regency
 from models.tariff import TariffTable
 from workflow.alert import Reading
-from workflow.alert_readings import period_of_fund, read_decisions, read_funds
+from workflow.alert_readings import period_of_fund, propose_raise, read_decisions, read_funds
 from workflow.alert_rules import HOUSE, WHOLE, read_rules
 from workflow.forecast_funds import FundOutlook, forecast_regency
 from workflow.raise_alert import escalate_alerts, fiscal_year, lock_scope, settle_alerts
@@ -97,6 +98,12 @@ _DEAD_LETTERS = text(
     ) AS judged GROUP BY 1 HAVING sum(received) >= :fewest
     """
 )
+_USUAL_LINE = text(
+    """
+    SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY o.line_rupiah) FROM fund_forecast o
+    JOIN fund f ON f.id = o.fund_id WHERE f.regency_code = :regency AND o.line_rupiah > 0
+    """
+)
 _CHANNELS = text("SELECT id, label, failures FROM alert_channel WHERE enabled AND failures > 0")
 
 
@@ -163,21 +170,28 @@ def judge_hour(
         for reading in read_outlook(outlook, today, _spans(connection, regency, "fund_lapse"))
     ]
     values = {"regency": regency, "now": now, "today": today, "fewest": _FEWEST}
+    # What a usual line costs here, for saying what a district's workers would take.
+    line = int(connection.scalar(_USUAL_LINE, values) or 0)
+    year_end = today.replace(month=12, day=1)
     for days in _spans(connection, regency, "waiting_long"):
         for row in connection.execute(_WAITING, values | {"days": days}):
-            readings.append(Reading("waiting_long", row.subject, period, row.value, days=days))
+            facts: dict[str, Any] = propose_raise(row.value * line, line, year_end)
+            readings.append(Reading("waiting_long", row.subject, period, row.value, facts, days))
     for days in _spans(connection, regency, "coverage_falling"):
         for row in connection.execute(_FALLING, values | {"days": days}):
             before, share = (
                 row.covered_before * WHOLE // row.workers_before,
                 row.covered * WHOLE // row.workers,
             )
+            lost = (before - share) * row.workers // WHOLE
             facts = {"points": max(0, before - share) / 100, "now_share": share}
+            facts |= propose_raise(lost * line, line, year_end)
             fell = max(0, before - share)
             readings.append(Reading("coverage_falling", row.subject, period, fell, facts, days))
     for days in _spans(connection, regency, "coverage_lapsing"):
         for row in connection.execute(_LAPSING, values | {"days": days}):
             facts = {"lapsing": row.lapsing, "covered": row.covered}
+            facts |= propose_raise(row.lapsing * line, line, year_end)
             share = row.lapsing * WHOLE // row.covered
             readings.append(Reading("coverage_lapsing", row.subject, period, share, facts, days))
     for row in connection.execute(_UNPAID, values):

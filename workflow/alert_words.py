@@ -165,6 +165,30 @@ _TEXTS: Final[dict[str, dict[Language, tuple[str, str]]]] = {
     },
 }
 
+#: Said after what to do, where the facts hold a sum that would help: ``raise_rupiah`` and what it buys.
+_RAISE: Final[dict[Language, str]] = {
+    "id": " Tambah {raise_rupiah}: ± {more_workers} pekerja lagi terlindungi sampai {until}.",
+    "en": " Raise it by {raise_rupiah}: about {more_workers} more workers covered until {until}.",
+}
+_RAISE_DISTRICT: Final[dict[Language, str]] = {
+    "id": " Dengan ± {raise_rupiah} lagi, {more_workers} pekerja terlindungi sampai {until}.",
+    "en": " About {raise_rupiah} more would cover {more_workers} workers until {until}.",
+}
+#: Money will be left, but no rule keeps the workers who wait from it.
+_LAPSE_WITHOUT_RULE: Final[dict[Language, str]] = {
+    "id": "Putuskan usulan yang menunggu dan laporkan pekerja baru: uangnya cukup untuk ± {could_carry}"
+    " pekerja sampai {ends_on}.",
+    "en": "Decide the proposals that wait and report new workers: the money is enough for about"
+    " {could_carry} workers until {ends_on}.",
+}
+_DISTRICT_KINDS: Final = ("coverage_falling", "coverage_lapsing", "waiting_long")
+#: A rule of the matcher -> the what-if question that takes it away.
+_RELAXED: Final = {
+    "occupation_accepted": "every_occupation=1",
+    "region_accepted": "every_region=1",
+    "months_within_limit": "max_months=-1",
+}
+
 #: Rules of the matcher as an officer reads them.
 _RULES: Final[dict[str, dict[Language, str]]] = {
     "region_accepted": {"id": "wilayah", "en": "region"},
@@ -183,21 +207,31 @@ def say(kind: str, subject: str, value: int, facts: Facts, language: Language) -
 
 
 def act(kind: str, subject: str, value: int, facts: Facts, language: Language) -> str:
-    """What to do about it."""
-    return _TEXTS[kind][language][1].format_map(_Fields(kind, subject, value, facts, language))
+    """What to do about it, with the sum that would help and whom it would cover where that is known."""
+    words = _TEXTS[kind][language][1]
+    if kind == "fund_lapse" and not facts.get("rule"):
+        words = _LAPSE_WITHOUT_RULE[language]
+    if facts.get("raise_rupiah"):
+        words += (_RAISE_DISTRICT if kind in _DISTRICT_KINDS else _RAISE)[language]
+    return words.format_map(_Fields(kind, subject, value, facts, language))
 
 
-def path_of(kind: str, subject: str, facts: Facts) -> str:
-    """The portal's page where one can act."""
+def path_of(kind: str, subject: str, facts: Facts, role: str = "") -> str:
+    """The portal's page where one can act; of a match an administrator reads another than an officer."""
     match kind:
         case "large_decision":
-            return f"/funds/{quote(str(facts['fund']))}"
+            return f"/review/decisions/{quote(subject)}"
         case "coverage_falling" | "coverage_lapsing" | "waiting_long":
             return f"/unfunded?district={quote(subject)}"
-        case "fund_exhaustion" | "fund_lapse":
-            return f"/what-if?fund={quote(subject)}"
+        case "fund_exhaustion":
+            return _raised(subject, facts.get("missing_rupiah"))
+        case "fund_lapse":
+            relaxed = _RELAXED.get(str(facts.get("rule")))
+            return f"/what-if?fund={quote(subject)}" + (f"&{relaxed}" if relaxed else "")
+        case "fund_reserved" | "fund_committed" | "pledge_reduced" if facts.get("raise_rupiah"):
+            return _raised(subject, facts["raise_rupiah"])
         case "run_gap" | "run_time":
-            return "/today"
+            return "/today" if role in ("officer", "auditor") else "/administration/health"
         case "audit_breach" | "operation":
             return "/audit"
         case "dead_letters" | "intake_paused":
@@ -206,6 +240,12 @@ def path_of(kind: str, subject: str, facts: Facts) -> str:
             return "/alerts/channels"
         case _:
             return f"/funds/{quote(subject)}"
+
+
+def _raised(fund: str, rupiah: int | None) -> str:
+    """What the match would be with so much more, in whole millions."""
+    more = f"&more_millions={-(-rupiah // 1_000_000)}" if rupiah else ""
+    return f"/what-if?fund={quote(fund)}{more}"
 
 
 class _Fields(dict[str, str]):

@@ -29,6 +29,7 @@ _TITLES: Final = {
     "id": {"info": "Info", "warning": "Peringatan", "critical": "Penting"},
     "en": {"info": "Info", "warning": "Warning", "critical": "Critical"},
 }
+NO_MAIL_SERVER: Final = "this house has no mail server (GOTONG_MAIL_URL)"
 _MOST_IN_ONE_MESSAGE: Final = 50
 
 _CLAIM = text(
@@ -36,7 +37,7 @@ _CLAIM = text(
     WITH next AS (
         SELECT channel_id FROM alert_delivery d JOIN alert_channel c ON c.id = d.channel_id AND c.enabled
         WHERE d.delivered_at IS NULL AND d.dead_at IS NULL AND d.due_at <= :now
-          AND NOT d.channel_id = ANY(CAST(:busy AS uuid[]))
+          AND NOT d.channel_id = ANY(CAST(:busy AS uuid[])) AND (:mail OR c.kind <> 'email')
         ORDER BY d.due_at LIMIT 1 FOR UPDATE OF d SKIP LOCKED
     ), mine AS (
         SELECT d.id FROM alert_delivery d JOIN next USING (channel_id)
@@ -50,7 +51,7 @@ _CLAIM = text(
 _READ = text(
     """
     SELECT d.id, d.occasion, d.attempts, d.channel_id, c.kind AS channel, c.address_sealed, c.secret_sealed,
-           o.email, coalesce(s.language, 'id') AS language,
+           o.email, o.role, coalesce(s.language, 'id') AS language,
            a.id AS alert_id, a.kind, a.scope, a.subject, a.severity, a.value, a.facts, a.opened_at
     FROM alert_delivery d JOIN alert a ON a.id = d.alert_id
     JOIN alert_channel c ON c.id = d.channel_id JOIN account o ON o.id = c.account_id
@@ -86,13 +87,19 @@ class Post:
     webhook_networks: tuple[Network, ...] = ()
 
 
-def claim_due(engine: Engine, now: dt.datetime, busy: Sequence[uuid.UUID] = ()) -> list[Row[Any]]:
-    """Lease what is due for one channel that is not ``busy``; empty when nothing is due."""
+def claim_due(
+    engine: Engine, now: dt.datetime, busy: Sequence[uuid.UUID] = (), *, mail: bool = True
+) -> list[Row[Any]]:
+    """Lease what is due for one channel that is not ``busy``; empty when nothing is due.
+
+    Without ``mail`` (the house has no mail server) e-mail waits: what is not set up does not fail.
+    """
     with engine.begin() as connection:
         values = {
             "now": now,
             "until": now + LEASE,
             "busy": list(map(str, busy)),
+            "mail": mail,
             "most": _MOST_IN_ONE_MESSAGE,
         }
         ids = [str(each) for each in connection.scalars(_CLAIM, values)]
@@ -139,7 +146,7 @@ def _send(post: Post, part: list[Row[Any]], now: dt.datetime) -> None:
         (
             say(row.kind, row.subject, row.value, row.facts, row.language),
             act(row.kind, row.subject, row.value, row.facts, row.language),
-            post.portal_url + path_of(row.kind, row.subject, row.facts),
+            post.portal_url + path_of(row.kind, row.subject, row.facts, row.role),
         )
         for row in part
     ]
@@ -147,7 +154,7 @@ def _send(post: Post, part: list[Row[Any]], now: dt.datetime) -> None:
     if first.channel == "service":
         send_to_service(_open(post.vault, first.address_sealed, "service address"), title, paragraphs)
     elif post.mail_url is None:
-        raise DeliveryFailedError("this house has no mail server (GOTONG_MAIL_URL)")
+        raise DeliveryFailedError(NO_MAIL_SERVER)
     else:
         send_mail(post.mail_url, first.email, title, paragraphs)
 
@@ -167,7 +174,7 @@ def write_body(portal_url: str, row: Row[Any]) -> bytes:
             "message_en": say(*message, "en"),
             "action_id": act(*message, "id"),
             "action_en": act(*message, "en"),
-            "url": portal_url + path_of(row.kind, row.subject, row.facts),
+            "url": portal_url + path_of(row.kind, row.subject, row.facts, row.role),
             "opened_at": row.opened_at.astimezone(dt.UTC).isoformat(),
         }
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Annotated
+import re
+from typing import Annotated, Final
 
 from fastapi import APIRouter, FastAPI, Request, Response
 
@@ -18,19 +19,27 @@ from portal.unit import open_unit
 from workflow.read_waiting import Waiting, read_last_run, read_waiting
 from workflow.sign_in import Visitor
 
+_DISTRICT: Final = re.compile(r"\d{2}\.\d{2}\.\d{2}")
+
 router = APIRouter()
 Reader = Annotated[Visitor, require(Permission.READ_UNFUNDED)]
 
 
 @router.get("/unfunded")
 def show_unfunded(request: Request, visitor: Reader) -> Response:
-    """The groups, and by district; the cheapest changes follow by themselves."""
+    """The groups, and by district; the cheapest changes follow by themselves.
+
+    ``district`` (an alert's link) puts that one first and says how many wait there.
+    """
     regency = regency_of(request, visitor)
+    district = request.query_params.get("district", "")
+    known = bool(_DISTRICT.fullmatch(district)) and district.startswith(f"{regency}.")
     return render_page(
         request,
         "office/unfunded.html",
         visitor=visitor,
         waiting=read_groups(request.app, regency),
+        district=district if known else "",
         regency=regency,
     )
 

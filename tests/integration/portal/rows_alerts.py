@@ -15,8 +15,10 @@ from workflow.alert_rules import read_rules
 
 
 def make_alert(engine: Engine, kind: str, visitor: str) -> str:
-    """An open alert of the officer's regency, or of the house when it is somebody else's."""
-    scope, alert_id = "house" if kind == "foreign" else "64.02", uuid.uuid4()
+    """An open alert that the visitor may act on (of the regency, for an administrator of the house), or one
+    that somebody else may."""
+    of_house = (visitor == "administrator") != (kind == "foreign")
+    scope, alert_id = "house" if of_house else "64.02", uuid.uuid4()
     with engine.begin() as connection:
         rule = read_rules(connection, scope)[0]
         values = {"rule_id": rule.id, "scope": scope, "kind": rule.kind, "subject": str(alert_id)}
@@ -43,25 +45,38 @@ def make_channel(engine: Engine, kind: str, visitor: str) -> str:
     return str(channel_id)
 
 
-def name_rule(_engine: Engine, kind: str, _visitor: str) -> str:
-    """A rule that is shipped."""
-    return "no_such_rule" if kind == "foreign" else "fund_lapse"
+def name_rule(_engine: Engine, kind: str, visitor: str) -> str:
+    """A rule that is shipped: a regency's for an officer, the house's for an administrator."""
+    regency_rule = (visitor == "administrator") == (kind == "foreign")
+    return "fund_lapse" if regency_rule else "dead_letters"
+
+
+def name_role(_engine: Engine, kind: str, _visitor: str) -> str:
+    """A role that alerts are for, or one that they are not for."""
+    return "verifier" if kind == "foreign" else "officer"
 
 
 _READERS: Final = ("officer", "auditor", "administrator")
-_RULE: Final = {"fire": "2000", "clear": "1000", "severity": "warning", "days": "90"}
+_MANAGERS: Final = ("officer", "administrator")
+_RULE: Final = {"fire": "20", "clear": "10", "severity": "warning", "days": "90"}
 
 ROWS: Final[dict[tuple[str, str], Row]] = {
     ("GET", "/alerts"): Row(signed_in(200, *_READERS)),
+    ("GET", "/alerts/badge"): Row(signed_in(200, *_READERS)),
     ("POST", "/alerts/{alert_id}/acknowledge"): Row(
-        signed_in(303, "officer"), objects="alert", scoped=frozenset({"officer"})
+        signed_in(303, *_MANAGERS), objects="alert", scoped=frozenset(_MANAGERS)
     ),
     ("POST", "/alerts/{alert_id}/resolve"): Row(
-        signed_in(303, "officer"), objects="alert", scoped=frozenset({"officer"})
+        signed_in(303, *_MANAGERS), objects="alert", scoped=frozenset(_MANAGERS)
     ),
-    ("GET", "/alerts/rules"): Row(signed_in(200, "officer")),
+    ("GET", "/alerts/rules"): Row(signed_in(200, *_MANAGERS)),
+    ("POST", "/alerts/rules"): Row(signed_in(422, *_MANAGERS), {"kind": "no_such_kind"}),
     ("POST", "/alerts/rules/{name}"): Row(
-        signed_in(303, "officer"), _RULE, objects="alert rule", scoped=frozenset({"officer"})
+        signed_in(303, *_MANAGERS), _RULE, objects="alert rule", scoped=frozenset(_MANAGERS)
+    ),
+    ("GET", "/alerts/roles"): Row(signed_in(200, "administrator")),
+    ("POST", "/alerts/roles/{role}"): Row(
+        signed_in(303, "administrator"), {"fund_lapse": "email"}, objects="told role"
     ),
     ("GET", "/alerts/channels"): Row(signed_in(200, *_READERS)),
     ("POST", "/alerts/channels"): Row(signed_in(422, *_READERS), {"address": "https://127.0.0.1/"}),
@@ -70,7 +85,7 @@ ROWS: Final[dict[tuple[str, str], Row]] = {
     ),
     **{
         ("POST", f"/alerts/channels/{{channel_id}}/{change}"): Row(
-            signed_in(303, *_READERS), objects="alert channel", scoped=frozenset(_READERS)
+            signed_in(303, *_READERS), objects="alert channel", scoped=frozenset({"officer", "auditor"})
         )
         for change in ("on", "off", "again")
     },
@@ -80,4 +95,5 @@ MAKERS: Final[dict[str, Maker]] = {
     "alert": make_alert,
     "alert channel": make_channel,
     "alert rule": name_rule,
+    "told role": name_role,
 }
