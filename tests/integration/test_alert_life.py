@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
+import contextlib
 import datetime as dt
 import email
 import email.policy
-import hashlib
-import hmac
 import ipaddress
 import json
+import re
 import socket
 import threading
 import uuid
@@ -17,27 +16,37 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 
 from models.tariff import default_table
 from tests.builders import KUKAR, apply_fund, pledge
-from tests.event_builders import CONTEXT, VAULT
+from tests.event_builders import CONTEXT, VAULT, envelope
 from tests.integration.portal.site import add_person
 from tests.integration.test_allocate import add_needs, allocate, engine
 from tests.integration.test_review import request
+from workflow import deliver_webhook
 from workflow.alert_channels import add_webhook
 from workflow.alert_readings import judge_balances, read_funds
 from workflow.alert_schedule import run_alert_job
+from workflow.alert_wishes import Wishes, WishRefusedError, save_role_channels, save_wishes
 from workflow.deliver import PAUSES, Post, claim_due, send_claimed
-from workflow.deliver_webhook import WebhookRefusedError, check_webhook
+from workflow.deliver_webhook import (
+    DeliveryFailedError,
+    WebhookRefusedError,
+    check_webhook,
+    make_secret,
+    send_webhook,
+)
 from workflow.raise_alert import escalate_alerts, lock_scope, settle_alerts
 from workflow.review import Batch, decide
 
 __all__ = ["engine"]
+ROOT = Path(__file__).parents[2]
 NOW = dt.datetime(2026, 11, 2, 1, 0, tzinfo=dt.UTC)
 HERE = (ipaddress.ip_network("127.0.0.0/8"),)
 
@@ -125,6 +134,16 @@ def set_reserved(engine: Engine, share: float) -> None:
         )
 
 
+def check_seal(secret: str, headers: dict[str, str], body: bytes) -> None:
+    """As a receiver does it: by the example of docs/ALERTS.md."""
+    [example] = re.findall(r"```python\n(.*?)```", (ROOT / "docs/ALERTS.md").read_text(), re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(example, names)  # noqa: S102 - our own document
+    assert names["is_from_gotong"](secret, headers, body)
+    assert not names["is_from_gotong"](secret, headers, body + b" ")
+    assert not names["is_from_gotong"](make_secret(), headers, body)
+
+
 def deliver(engine: Engine, post: Post, now: dt.datetime = NOW) -> None:
     while claimed := claim_due(engine, now):
         send_claimed(engine, post, claimed, now)
@@ -143,8 +162,6 @@ def test_a_crossing_opens_one_alert_and_a_tremble_none(engine: Engine, officer: 
 
 
 def test_ten_thousand_events_of_one_crossing_make_one_alert(engine: Engine, officer: uuid.UUID) -> None:
-    from tests.event_builders import envelope
-
     apply_fund(engine, pledge(amount_rupiah=1_000_000))
     set_reserved(engine, 0.8)
     [value] = rows(engine, "SELECT value FROM outbox_message WHERE topic = 'funding.balance-changed.v1'")
@@ -190,10 +207,7 @@ def test_mail_and_webhook_come_signed_in_both_languages_and_once(
     deliver(engine, post, NOW + dt.timedelta(days=1))
     (first, body), (second, again) = receiver.got
     assert body == again and first["webhook-id"] == second["webhook-id"]
-    moment, seal = second["webhook-timestamp"], second["webhook-signature"]
-    key = base64.b64decode(secret.removeprefix("whsec_"))
-    signed = f"{second['webhook-id']}.{moment}.".encode() + again
-    assert seal == "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
+    check_seal(secret, second, again)
     told = json.loads(again)
     assert "80" in told["message_id"] and "reserved" in told["message_en"]
     assert told["url"] == "https://gotong.contoh.example/funds/csr-1"
@@ -248,7 +262,18 @@ def test_a_dead_channel_becomes_an_alert_and_its_deliveries_stay(
         ("https://[::ffff:127.0.0.1]/", "internal_address"),
         ("https://[64:ff9b::7f00:1]/", "internal_address"),
         ("https://[fd00::1]/", "internal_address"),
+        ("https://[::127.0.0.1]/", "internal_address"),
+        ("https://[2002:7f00:1::]/", "internal_address"),
+        ("https://[2001:0:7f00:1::]/", "internal_address"),
+        ("https://[64:ff9b:1::7f00:1]/", "internal_address"),
         ("https://2130706433/", "internal_address"),
+        ("https://0x7f000001/", "internal_address"),
+        ("https://017700000001/", "internal_address"),
+        ("https://0177.0.0.1/", "not_an_address"),
+        ("https://127.1/", "internal_address"),
+        ("https://0.0.0.0/", "internal_address"),
+        ("https://100.64.0.1/", "internal_address"),
+        ("https://localhost/", "internal_address"),
         ("http://8.8.8.8/", "not_https"),
         ("ftp://8.8.8.8/", "not_an_address"),
         ("https://user:pass@8.8.8.8/", "password_in_address"),
@@ -290,3 +315,142 @@ def test_the_hour_reads_every_district_and_forecasts_every_fund(engine: Engine, 
     assert found["fund_lapse"]["waiting"] + found["fund_lapse"]["stopped"] <= 30
     assert rows(engine, "SELECT count(*) FROM fund_forecast") == [(1,)]
     assert run_alert_job(engine, "hour", default_table(), now, now) == 0, "another process has done it"
+
+
+def test_a_name_that_answers_otherwise_the_second_time_leads_nowhere_else(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = int(receiver.url.rsplit(":", 1)[1].partition("/")[0])
+    answers = [
+        [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))],
+        [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.1", port))],
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answers.pop(0))
+    address = f"http://ganda.contoh.example:{port}/hook"
+    send_webhook(address, make_secret(), uuid.uuid4(), b"{}", NOW, HERE)
+    assert len(receiver.got) == 1, "it went to the address that was looked at"
+    assert receiver.got[0][0]["host"] == f"ganda.contoh.example:{port}"
+    with pytest.raises(DeliveryFailedError, match="internal_address"):
+        send_webhook(address, make_secret(), uuid.uuid4(), b"{}", NOW, HERE)
+    assert answers == [], "each attempt asks once"
+
+
+def test_a_name_with_one_public_and_one_internal_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, 443)) for ip in ("8.8.8.8", "10.0.0.1")]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    with pytest.raises(WebhookRefusedError, match="internal_address"):
+        check_webhook("https://ganda.contoh.example/")
+
+
+def test_a_receiver_that_drips_is_left_and_keeps_nobody_waiting(
+    engine: Engine, officer: uuid.UUID, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliver_webhook, "TIMEOUT_SECONDS", 1.0)
+    gone = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            taken, _ = server.accept()
+            with taken, contextlib.suppress(OSError):
+                taken.sendall(b"HTTP/1.1 200 OK\r\n")
+                while not gone.wait(0.3):  # a byte now and then: no time-out of a single read ever passes
+                    taken.sendall(b"x")
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        add_webhook(engine, VAULT, officer, f"http://127.0.0.1:{server.getsockname()[1]}/", HERE)
+        apply_fund(engine, pledge(amount_rupiah=1_000_000))
+        set_reserved(engine, 0.8)
+        judge(engine)
+        post = Post(VAULT, "http://x", mailbox.url, HERE)
+        first = claim_due(engine, NOW)
+        second = claim_due(engine, NOW, [first[0].channel_id])
+        claims = {claimed[0].channel: claimed for claimed in (first, second)}
+        sender = threading.Thread(target=send_claimed, args=(engine, post, claims["webhook"], NOW))
+        sender.start()
+        assert send_claimed(engine, post, claims["email"], NOW), "mail goes out meanwhile"
+        assert len(mailbox.got) == 1
+        sender.join(20)
+        assert not sender.is_alive(), "its own attempt has an end, well before the lease has"
+        gone.set()
+        thread.join()
+    [(error,)] = rows(engine, "SELECT last_error FROM alert_channel WHERE kind = 'webhook'")
+    assert "within 1 s" in error
+
+
+def test_a_house_without_a_mail_server_waits_and_fails_nobody(
+    engine: Engine, officer: uuid.UUID, mailbox: Mailbox
+) -> None:
+    add_person(engine, "admin@contoh.example", "administrator")
+    apply_fund(engine, pledge(amount_rupiah=1_000_000))
+    set_reserved(engine, 0.8)
+    judge(engine)
+    for minute in range(10):
+        assert claim_due(engine, NOW + dt.timedelta(minutes=minute), mail=False) == []
+    later = NOW + dt.timedelta(minutes=10)
+    run_alert_job(engine, "minute", default_table(), later, later)
+    assert rows(engine, "SELECT count(*) FROM alert WHERE kind = 'channel_failing'") == [(0,)]
+    deliver(engine, Post(VAULT, "http://x", mailbox.url), later)
+    assert len(mailbox.got) == 1, "once there is one, what waited goes out"
+
+
+def test_a_role_is_told_through_the_channels_that_were_chosen_for_it(
+    engine: Engine, officer: uuid.UUID, receiver: Receiver
+) -> None:
+    add_webhook(engine, VAULT, officer, receiver.url, HERE)
+    apply_fund(engine, pledge(amount_rupiah=1_000_000))
+    told = []
+    for channels in ({}, {"fund_reserved": ["webhook"]}, {"fund_reserved": ["email", "webhook"]}):
+        with engine.begin() as connection:
+            save_role_channels(connection, "officer", channels, "admin@contoh.example", NOW)
+        set_reserved(engine, 0.8)
+        judge(engine)
+        told.append(
+            [
+                row[0]
+                for row in rows(
+                    engine,
+                    "SELECT c.kind FROM alert_delivery d"
+                    " JOIN alert_channel c ON c.id = d.channel_id ORDER BY 1",
+                )
+            ]
+        )
+        with engine.begin() as connection:
+            connection.execute(text("DELETE FROM alert_delivery"))
+        set_reserved(engine, 0.1)
+        judge(engine)
+    assert told == [[], ["webhook"], ["email", "webhook"]]
+    save_wishes(engine, officer, "officer", Wishes(kinds=frozenset()))
+    set_reserved(engine, 0.8)
+    judge(engine)
+    assert rows(engine, "SELECT count(*) FROM alert_delivery") == [(0,)], "a person's own choice goes before"
+    with pytest.raises(WishRefusedError), engine.begin() as connection:
+        save_role_channels(connection, "officer", {"dead_letters": ["email"]}, "admin@contoh.example", NOW)
+
+
+def test_a_change_of_balance_is_judged_by_that_fund_alone(engine: Engine, officer: uuid.UUID) -> None:
+    """The same statements and rows beside one other fund as beside three hundred, each with its alert."""
+    apply_fund(engine, pledge(amount_rupiah=1_000_000))
+    add_needs(engine, 1)
+    [value] = rows(engine, "SELECT value FROM outbox_message WHERE topic = 'funding.balance-changed.v1'")
+    kind = "funding.balance-changed.v1"
+    event_of_fund = envelope(bytes(value[0]), event_type=kind, topic=kind, event_id="one")
+    work: list[tuple[int, int]] = []
+    for others in (range(1), range(1, 300)):
+        for number in others:
+            apply_fund(engine, pledge(f"other-{number}", amount_rupiah=1_000_000))
+        set_reserved(engine, 0.8)
+        judge(engine)
+        judge_balances(engine, CONTEXT, [event_of_fund])
+        counted: list[int] = []
+
+        def count(_c: Any, cursor: Any, *_: Any, counted: list[int] = counted) -> None:
+            counted.append(max(cursor.rowcount, 0))
+
+        event.listen(engine, "after_cursor_execute", count)
+        judge_balances(engine, CONTEXT, [event_of_fund])
+        event.remove(engine, "after_cursor_execute", count)
+        work.append((len(counted), sum(counted)))
+    assert rows(engine, "SELECT count(*) FROM alert WHERE state = 'open'") == [(301,)]
+    assert work[0] == work[1]
+    assert work[0][1] < 40, "its row, the rules, its open alerts"
