@@ -54,7 +54,7 @@ def show_alerts(request: Request, visitor: Reader, state: str = "open") -> Respo
     state = state if state in STATES else "open"
     portal = request.app.state.portal
     with open_unit(portal.engine, visitor) as connection:
-        alerts, counts = list_alerts(connection, state), count_alerts(connection)
+        alerts, counts = list_alerts(connection, visitor, state), count_alerts(connection, visitor)
     owners = name_owners(portal.engine, {alert.owner_id for alert in alerts if alert.owner_id})
     language = page_language(request)
     shown: list[dict[str, Any]] = []

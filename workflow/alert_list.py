@@ -18,21 +18,22 @@ LONGEST_NOTE: Final = 500
 STATES: Final = ("open", "acknowledged", "resolved")
 
 
-def list_alerts(connection: Connection, state: str, limit: int = 200) -> list[Row[Any]]:
+def list_alerts(connection: Connection, visitor: Visitor, state: str, limit: int = 200) -> list[Row[Any]]:
     """Newest first. The connection is confined to what the visitor may see (``portal/unit.py``)."""
     return list(
         connection.execute(
             select(Alert.__table__)
-            .where(Alert.state == state)
+            .where(Alert.state == state, Alert.kind.in_(_kinds_for(visitor)))
             .order_by(Alert.opened_at.desc(), Alert.id)
             .limit(limit)
         )
     )
 
 
-def count_alerts(connection: Connection) -> dict[str, int]:
+def count_alerts(connection: Connection, visitor: Visitor) -> dict[str, int]:
     """Alerts by state."""
-    counted = connection.execute(select(Alert.state, func.count()).group_by(Alert.state))
+    own = Alert.kind.in_(_kinds_for(visitor))
+    counted = connection.execute(select(Alert.state, func.count()).where(own).group_by(Alert.state))
     return dict.fromkeys(STATES, 0) | {row[0]: row[1] for row in counted}
 
 
@@ -57,17 +58,21 @@ def count_concerning(connection: Connection, visitor: Visitor) -> int:
         "regency": visitor.regency,
         "account": visitor.account_id,
         "role": visitor.role,
-        "kinds": [kind for kind in KINDS if may_be_told(visitor.role, kind)],
+        "kinds": _kinds_for(visitor),
         "shipped": [name for name, kind in KINDS.items() if visitor.role in kind.roles],
     }
     return int(connection.scalar(_CONCERNING, values) or 0)
+
+
+def _kinds_for(visitor: Visitor) -> list[str]:
+    return [kind for kind in KINDS if may_be_told(visitor.role, kind)]
 
 
 def actionable_kinds(visitor: Visitor) -> list[str] | None:
     """The kinds of alert that the visitor may take on; ``None`` for every kind of the own regency."""
     if visitor.regency is not None:
         return None
-    return [name for name, kind in KINDS.items() if visitor.role in kind.roles]
+    return _kinds_for(visitor)
 
 
 def name_owners(engine: Engine, owners: set[uuid.UUID]) -> dict[uuid.UUID, str]:

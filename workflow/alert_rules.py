@@ -84,8 +84,10 @@ SAID_KINDS: Final = frozenset(("audit_breach", "intake_paused", "operation"))
 
 
 def may_be_told(role: str, kind: str) -> bool:
-    """Whether a role may learn of a kind at all: what belongs to the house is the administrator's."""
-    return role == "administrator" or (role in TOLD_ROLES and not KINDS[kind].house)
+    """Whether alerts of a kind are for a role: an administrator's are those of the house, none about money."""
+    if role == "administrator":
+        return "administrator" in KINDS[kind].roles
+    return role in TOLD_ROLES and not KINDS[kind].house
 
 
 @dataclass(frozen=True, slots=True)
