@@ -84,7 +84,7 @@ SAID_KINDS: Final = frozenset(("audit_breach", "intake_paused", "operation"))
 
 
 def may_be_told(role: str, kind: str) -> bool:
-    """Whether alerts of a kind are for a role: an administrator's are those of the house, none about money."""
+    """Whether alerts of a kind are for a role: an administrator's are not about money."""
     if role == "administrator":
         return "administrator" in KINDS[kind].roles
     return role in TOLD_ROLES and not KINDS[kind].house

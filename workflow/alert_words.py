@@ -5,10 +5,11 @@ No sentence holds a person: subjects are codes of funds and districts, numbers, 
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any, Final, Literal
 from urllib.parse import quote
 
-from babel import numbers
+from babel import dates, numbers
 
 Language = Literal["id", "en"]
 Facts = dict[str, Any]
@@ -181,6 +182,8 @@ _LAPSE_WITHOUT_RULE: Final[dict[Language, str]] = {
     "en": "Decide the proposals that wait and report new workers: the money is enough for about"
     " {could_carry} workers until {ends_on}.",
 }
+#: Facts that are days, as the database writes them.
+_DAYS: Final = ("early", "likely", "late", "ends_on", "until")
 _DISTRICT_KINDS: Final = ("coverage_falling", "coverage_lapsing", "waiting_long")
 #: A rule of the matcher -> the what-if question that takes it away.
 _RELAXED: Final = {
@@ -265,6 +268,8 @@ class _Fields(dict[str, str]):
 
 
 def _write(name: str, fact: Any, language: Language) -> str:
+    if name in _DAYS:
+        return str(dates.format_date(dt.date.fromisoformat(fact), "d MMM y", locale=language))
     if name == "rule":
         return _RULES.get(str(fact), {}).get(language, str(fact))
     if isinstance(fact, int):

@@ -122,12 +122,12 @@ def test_every_alert_says_what_to_do_and_links_to_a_page_that_whoever_is_told_ma
 def test_a_sum_that_would_help_is_said_and_filled_in(people: dict[str, Browser]) -> None:
     for kind in ("fund_reserved", "fund_exhaustion"):
         said = act(kind, "csr-1", 9_000, FACTS[kind], "en")
-        assert "Rp 5,040,000" in said and "100 more workers" in said and "2027-12-31" in said
+        assert "Rp 5,040,000" in said and "100 more workers" in said and "31 Dec 2027" in said
         page = people["officer"].get(path_of(kind, "csr-1", FACTS[kind])).text
         assert re.search(r'name="more_millions"[^>]* value="6"', page)
     page = people["officer"].get(path_of("fund_lapse", "csr-1", FACTS["fund_lapse"])).text
     assert 'name="every_occupation" value="1" checked' in page
-    assert "30 workers until 2026-12-31" in act("waiting_long", "64.02.05", 30, FACTS["waiting_long"], "en")
+    assert "30 workers until 31 Dec 2026" in act("waiting_long", "64.02.05", 30, FACTS["waiting_long"], "en")
     page = words(people["officer"].get("/unfunded?district=64.02.05&lang=en").text)
     assert "Workers waiting here" in page
     assert people["officer"].get("/unfunded?district=%22%3E").status_code == 200
@@ -157,6 +157,7 @@ def test_a_rule_that_cannot_be_is_refused_in_words_and_what_was_typed_stays(
         answer = people["officer"].post(f"{path}?lang=en", sent)
         assert answer.status_code == 422 and english in words(answer.text)
         assert f'value="{form["fire"]}"' in answer.text
+        assert f'value="{form["clear"]}"' in answer.text
     with engine.begin() as connection:
         [rule] = [rule for rule in read_rules(connection, "64.02") if rule.name == "fund_reserved_90"]
     assert (rule.fire, rule.clear) == (9_000, 8_500)
