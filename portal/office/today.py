@@ -85,7 +85,7 @@ def _render(request: Request, visitor: Visitor, template: str) -> Response:
     today = _read(request, regency, districts.value)
     language = page_language(request)
     with open_unit(request.app.state.portal.engine, visitor) as connection:
-        alerts = list_alerts(connection, "open", _ALERTS_SHOWN)
+        alerts = list_alerts(connection, visitor, "open", _ALERTS_SHOWN)
     return render_page(
         request,
         template,
@@ -101,7 +101,7 @@ def _render(request: Request, visitor: Visitor, template: str) -> Response:
             (
                 alert.severity,
                 say(alert.kind, alert.subject, alert.value, alert.facts, language),
-                path_of(alert.kind, alert.subject, alert.facts),
+                path_of(alert.kind, alert.subject, alert.facts, visitor.role),
             )
             for alert in alerts
         ],
