@@ -39,7 +39,7 @@ SERVER_SETTINGS: Final = {
     "work_mem": "16MB",
     "wal_compression": "on",
 }
-_START_SECONDS: Final = 180
+_START_SECONDS: Final = 600
 _PEOPLE: Final[dict[str, tuple[Role, Scope]]] = {
     "officer": ("officer", Scope(regency=REGENCY)),
     "second": ("officer", Scope(regency=REGENCY)),

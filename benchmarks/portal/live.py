@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import queue
 import re
 import threading
 import time
@@ -25,39 +26,29 @@ _SMALL = text(
 
 def measure_stream(portal: Portal, rounds: int) -> list[float]:
     """Seconds from a decision's commit to the event in the stream of somebody else's page."""
-    heard = threading.Event()
-    moments: list[float] = []
+    listening = threading.Event()
+    heard: queue.Queue[float] = queue.Queue()
 
     def listen() -> None:
+        headers = portal.people["auditor"].headers()
         with httpx.stream(
-            "GET",
-            f"{portal.url}/live",
-            headers=portal.people["auditor"].headers(),
-            timeout=90,
-            trust_env=False,
+            "GET", f"{portal.url}/live", headers=headers, timeout=90, trust_env=False
         ) as answer:
             for line in answer.iter_lines():
-                if line.startswith(":"):
-                    heard.set()
+                listening.set()
                 if line == "event: decision":
-                    moments.append(time.monotonic())
-                    heard.set()
-                if len(moments) == rounds:
-                    return
+                    heard.put(time.monotonic())
 
-    thread = threading.Thread(target=listen, daemon=True)
-    thread.start()
+    threading.Thread(target=listen, daemon=True).start()
+    listening.wait(30)
     seconds = []
     for number, batch in enumerate(_batches(portal, rounds)):
-        heard.wait(10)
-        heard.clear()
-        time.sleep(0.55 + number * 0.07 % 0.4)  # at any moment between two looks
+        time.sleep(0.6 + number * 0.07 % 0.4)  # at any moment between two looks
         committed = _commit(portal, batch)
-        if not heard.wait(10):
-            raise RuntimeError("the stream said nothing for ten seconds")
-        seconds.append(moments[-1] - committed)
-        heard.set()
-    thread.join(5)
+        try:
+            seconds.append(heard.get(timeout=20) - committed)
+        except queue.Empty:
+            raise RuntimeError("the stream said nothing for twenty seconds") from None
     return seconds
 
 
@@ -71,7 +62,7 @@ def measure_screen(portal: Portal, rounds: int) -> list[float]:
                     page.goto(f"{portal.url}/review")
                 time.sleep(1.2)
                 committed = _commit(portal, batch)
-                page.locator(".fresh .notice").first.wait_for(timeout=10_000)
+                page.locator(".fresh .notice").first.wait_for(timeout=30_000)
                 seconds.append(time.monotonic() - committed)
     return seconds
 

@@ -15,7 +15,7 @@ import numpy as np
 from sqlalchemy import Engine, text
 
 from benchmarks.portal.house import Portal
-from benchmarks.portal.seed import REGENCY
+from benchmarks.portal.seed import BATCH_FUNDS, REGENCY
 
 #: Who asks for what, and how often in a round. ``{batch}`` and the like are another one each time.
 ROUTES: Final = (
@@ -77,9 +77,10 @@ ROUTES: Final = (
 )
 
 _SAMPLES: Final = {
-    "batch": "SELECT id::text FROM review_batch WHERE open_lines BETWEEN 1 AND 1000"
+    "batch": f"SELECT id::text FROM review_batch WHERE fund_id > {BATCH_FUNDS} AND open_lines > 0"
     " ORDER BY md5(id::text) LIMIT 200",
-    "large": "SELECT id::text FROM review_batch WHERE open_lines > 1000 ORDER BY id",
+    "large": f"SELECT id::text FROM review_batch WHERE fund_id <= {BATCH_FUNDS} AND open_lines > 0"
+    " ORDER BY id",
     "decision": "SELECT id::text FROM decision ORDER BY md5(id::text) LIMIT 200",
     "fund": "SELECT code FROM fund ORDER BY code",
     # A page that has been open for half an hour.
