@@ -47,7 +47,11 @@ def main() -> int:
         portal = stack.enter_context(open_portal(url, engine, folder))
         for part in options.only:
             begun = time.monotonic()
-            _MEASURE[part](portal, found)
+            try:
+                _MEASURE[part](portal, found)
+            except Exception as error:  # noqa: BLE001 - the other parts' figures are worth having
+                found.failures.append(f"{part}: {error}")
+                _say(f"{part} failed: {error!r}")
             _say(f"{part}: {time.monotonic() - begun:.0f} s")
         found.findings = len(audit(engine))
         found.load_after = os.getloadavg()[0]
@@ -55,7 +59,7 @@ def main() -> int:
     print(section)
     if set(options.only) == set(_PARTS):
         replace_section(options.report, section)
-    return 1 if found.findings else 0
+    return 1 if found.findings or found.failures else 0
 
 
 def _traffic(portal: Portal, found: Found) -> None:

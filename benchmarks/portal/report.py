@@ -29,6 +29,7 @@ class Found:
     load_after: float = 0.0
     seed_seconds: float = 0.0
     findings: int = 0
+    failures: list[str] = field(default_factory=list)
     traffic: Mapping[tuple[str, str], Timings] = field(default_factory=dict)
     queue_ms: list[float] = field(default_factory=list)
     decisions: Mapping[str, list[float]] = field(default_factory=dict)
@@ -51,6 +52,7 @@ def write_report(found: Found) -> str:
         f" load average was {found.load_before:.1f} before it began and {found.load_after:.1f} at its end.",
         "",
         *_aims(found),
+        *(f"| not measured | {failure} | |" for failure in found.failures),
     ]
     if found.traffic:
         lines += ["", *_routes(found)]

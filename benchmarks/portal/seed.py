@@ -119,7 +119,8 @@ _STATEMENTS: Final = (
            CASE WHEN budget THEN 2026 END, CASE WHEN budget THEN '5.1.02.' || n END,
            CASE WHEN budget THEN 0 END, CASE WHEN budget THEN 0 END, 1, date '2026-01-01', date '2027-12-01',
            '{}', '{}', 0, '{}',
-           CASE WHEN n BETWEEN :alone AND :batch_funds THEN 1000000000000 ELSE 50000000 END
+           CASE WHEN n BETWEEN :alone AND :batch_funds THEN 1000000000000
+                WHEN n < :alone THEN 1000000 ELSE 50000000 END
     FROM (SELECT n, n > :funds - 4 AS budget, n BETWEEN :batch_funds AND :last_own AS own
           FROM generate_series(1, :funds) AS n) AS numbered
     ORDER BY n
