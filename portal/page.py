@@ -103,6 +103,8 @@ def common_context(
         "language": language,
         "other": "en" if language == "id" else "id",
         "words": Words(language, timezone),
+        # A part that htmx puts into a page; the same address opened by itself is a whole page.
+        "part": request.headers.get("hx-request") == "true",
         "visitor": visitor,
         "menu": menu_of(visitor.role, request.url.path) if visitor and visitor.missing is None else [],
         "language_address": language_address,

@@ -102,7 +102,13 @@ class Words:
 
     def moment(self, value: dt.datetime) -> str:
         """``23 Nov 2026 15.04.05 WITA``, in the regency's own time."""
-        pattern = "d MMM y HH.mm.ss" if self.language == "id" else "d MMM y HH:mm:ss"
+        return self._local(value, "d MMM y HH.mm.ss" if self.language == "id" else "d MMM y HH:mm:ss")
+
+    def minute(self, value: dt.datetime) -> str:
+        """``23 Nov 2026 15.04 WITA``: where seconds would only be read past."""
+        return self._local(value, "d MMM y HH.mm" if self.language == "id" else "d MMM y HH:mm")
+
+    def _local(self, value: dt.datetime, pattern: str) -> str:
         local = format_datetime(value, pattern, tzinfo=ZoneInfo(self.timezone), locale=self.language)
         return f"{local} {_ZONES.get(self.timezone, self.timezone)}"
 

@@ -36,13 +36,29 @@ _TO_VISIT: Final = """
 """
 _WAITING = text(
     f"""
-    SELECT n.id, n.programmes, n.months, n.start_month, w.occupation,
+    SELECT n.id AS need_id, n.programmes, n.months, n.start_month, w.occupation,
            w.nik_encrypted, w.nik_hash, w.name_encrypted
     FROM coverage_need n JOIN worker w ON w.id = n.worker_id
-    WHERE {_TO_VISIT} ORDER BY n.reported_at, n.id OFFSET :first LIMIT :most
+    WHERE {_TO_VISIT} AND (:occupation = '' OR w.occupation = :occupation)
+    ORDER BY n.reported_at, n.id OFFSET :first LIMIT :most
     """  # noqa: S608 - put together from constants
 )
-_HOW_MANY = text(f"SELECT count(*) FROM coverage_need n WHERE {_TO_VISIT}")  # noqa: S608 - constants
+_HOW_MANY = text(
+    f"""
+    SELECT w.occupation, count(*) FROM coverage_need n JOIN worker w ON w.id = n.worker_id
+    WHERE {_TO_VISIT} GROUP BY w.occupation ORDER BY w.occupation
+    """  # noqa: S608 - the same
+)
+
+_FINDINGS = text(
+    """
+    SELECT v.id AS finding, v.need_id, v.outcome, v.verified_at, n.programmes, n.months, n.start_month,
+           w.occupation, w.nik_encrypted, w.nik_hash, w.name_encrypted
+    FROM need_verification v JOIN coverage_need n ON n.id = v.need_id JOIN worker w ON w.id = n.worker_id
+    WHERE n.village_code = :village AND v.verifier = :verifier AND v.undone_at IS NULL
+    ORDER BY v.verified_at DESC, v.id LIMIT :most
+    """
+)
 
 # Decisions, then needs and lines, then funds: the order in which officers and runs lock them too.
 _LOCK_DECISION = text(
@@ -117,6 +133,27 @@ class WaitingWorker:
     start_month: dt.date
 
 
+@dataclass(frozen=True, slots=True)
+class WaitingList:
+    """A page of the workers to visit; ``total`` and ``occupations`` are of all that fit and all that wait."""
+
+    workers: Sequence[WaitingWorker]
+    total: int
+    occupations: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One's own answer about a worker. ``undoable``: it can still be taken back."""
+
+    id: uuid.UUID
+    name: str
+    occupation: str
+    outcome: str
+    verified_at: dt.datetime
+    undoable: bool
+
+
 def read_waiting(
     engine: Engine,
     vault: Vault,
@@ -125,28 +162,59 @@ def read_waiting(
     now: dt.datetime,
     *,
     search: str = "",
+    occupation: str = "",
     first: int = 0,
     most: int = 10,
-) -> tuple[list[WaitingWorker], int]:
-    """The village's workers nobody has verified yet, and how many there are; the reading is on record.
+) -> WaitingList:
+    """The village's workers nobody has verified yet; the reading of their names is on record.
 
     ``search`` looks in names and the last four digits of the NIK; what was searched is not kept.
     """
+    asked = {"village": village, "occupation": occupation, "first": first, "most": most}
     with engine.begin() as connection:
+        waiting: dict[str, int] = dict(connection.execute(_HOW_MANY, {"village": village}).tuples())
         if search:
-            rows = connection.execute(_WAITING, {"village": village, "first": 0, "most": None})
+            rows = connection.execute(_WAITING, asked | {"first": 0, "most": None})
             opened = [_open(vault, row) for row in rows]
             wanted = search.casefold()
             found = [each for each in opened if wanted in each.name.casefold() or each.nik.endswith(wanted)]
             total, page = len(found), found[first : first + most]
         else:
-            total = int(connection.scalar(_HOW_MANY, {"village": village}) or 0)
-            rows = connection.execute(_WAITING, {"village": village, "first": first, "most": most})
-            page = [_open(vault, row) for row in rows]
+            total = waiting.get(occupation, 0) if occupation else sum(waiting.values())
+            page = [_open(vault, row) for row in connection.execute(_WAITING, asked)]
         if page:
             detail = {"needs": [each.need_id for each in page], "searched": bool(search)}
             record_action(connection, actor, "read_names", village, detail, now)
-    return page, total
+    return WaitingList(page, total, list(waiting))
+
+
+def read_findings(
+    engine: Engine,
+    vault: Vault,
+    village: str,
+    verifier: uuid.UUID,
+    actor: str,
+    now: dt.datetime,
+    *,
+    most: int = 20,
+) -> list[Finding]:
+    """The verifier's own latest answers that stand, newest first; the reading of names is on record."""
+    with engine.begin() as connection:
+        rows = connection.execute(_FINDINGS, {"village": village, "verifier": verifier, "most": most}).all()
+        if rows:
+            detail = {"needs": [row.need_id for row in rows], "searched": False}
+            record_action(connection, actor, "read_names", village, detail, now)
+    return [
+        Finding(
+            row.finding,
+            _open(vault, row).name,
+            row.occupation,
+            row.outcome,
+            row.verified_at,
+            now - row.verified_at <= UNDO_LASTS,
+        )
+        for row in rows
+    ]
 
 
 @ask_again
@@ -257,4 +325,4 @@ def _open(vault: Vault, row: Row[Any]) -> WaitingWorker:
         nik = name = ""
     bundle = write_bundle(bundle_of_mask(row.programmes))
     masked = "•" * 12 + nik if nik else ""
-    return WaitingWorker(row.id, name, masked, row.occupation, bundle, row.months, row.start_month)
+    return WaitingWorker(row.need_id, name, masked, row.occupation, bundle, row.months, row.start_month)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import RedirectResponse
@@ -25,6 +25,32 @@ from workflow.sign_in import (
 router = APIRouter()
 
 Password = Annotated[str, Form(max_length=1000)]
+
+
+#: What a browser's own long description holds -> what people call it; the first that fits counts.
+_BROWSERS: Final = (
+    ("Edg", "Edge"),
+    ("OPR", "Opera"),
+    ("Firefox", "Firefox"),
+    ("Chrome", "Chrome"),
+    ("Safari", "Safari"),
+)
+_SYSTEMS: Final = (
+    ("Android", "Android"),
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Windows", "Windows"),
+    ("Mac OS", "macOS"),
+    ("Linux", "Linux"),
+)
+
+
+def name_device(user_agent: str) -> str:
+    """``Chrome · Windows`` of a browser's description of itself; what is not known, as it was sent."""
+    known = (
+        next((name for mark, name in names if mark in user_agent), "") for names in (_BROWSERS, _SYSTEMS)
+    )
+    return " · ".join(name for name in known if name) or user_agent
 
 
 @router.get("/account")
@@ -77,6 +103,7 @@ def _render(
         visitor=visitor,
         status_code=status_code,
         sessions=sessions,
+        name_device=name_device,
         problem=problem,
         done=done,
         may_manage=Permission.MANAGE_PEOPLE in GRANTS[visitor.role],

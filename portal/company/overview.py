@@ -11,7 +11,7 @@ from portal.access import NotFoundError, Permission, require
 from portal.accounts.sign_in import now
 from portal.company.figures import read_figures
 from portal.page import page_language, render_page
-from portal.plot import draw, plot_response
+from portal.plot import draw, plot_response, rupiah_axis
 from portal.unit import open_unit
 from workflow.mark_messages import read_mark
 from workflow.read_company import (
@@ -71,7 +71,7 @@ def plot_months(request: Request, visitor: CompanyReader) -> Response:
     encoded = chart.encode(
         x=alt.X("month:O", timeUnit="yearmonth", title=None),
         xOffset="what:N",
-        y=alt.Y("rupiah:Q", title="Rp"),
+        y=alt.Y("rupiah:Q", title=None, axis=rupiah_axis(language)),
         color=alt.Color("what:N", sort=[approved, paid]),
     )
     return plot_response(draw(encoded, language))

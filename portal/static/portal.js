@@ -55,3 +55,29 @@
     field.reportValidity();
   });
 })();
+
+// A part that says why not is shown like any other; a whole page is never put into another.
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const { detail } = event;
+  if (detail.xhr.status >= 400 && !detail.xhr.responseText.startsWith("<!doctype")) detail.shouldSwap = true;
+});
+
+// On a phone a row of a wide table becomes a block, in which each cell says the name of its column.
+(() => {
+  "use strict";
+  const name = (root) => {
+    for (const table of root.querySelectorAll("table.stacked")) {
+      const heads = [...(table.tHead?.rows[0]?.cells ?? [])].map((cell) => (cell.querySelector(".visually-hidden") ? "" : cell.innerText.trim()));
+      for (const row of table.querySelectorAll("tbody tr, tfoot tr")) {
+        for (const cell of row.cells) {
+          const label = heads[cell.cellIndex];
+          const named = cell.tagName === "TH" || cell.colSpan > 1 || cell.dataset.label !== undefined;
+          if (!named && label && cell.childNodes.length) cell.dataset.label = label;
+        }
+      }
+    }
+  };
+  name(document);
+  document.addEventListener("htmx:afterSettle", (event) => name(event.target));
+  document.querySelector(".menu [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+})();

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 
 from tests.journey.house import House
-from tests.journey.test_portal_browser import CHROMIUM, address, browser
+from tests.journey.visit import CHROMIUM, EMAILS, sign_in
 
-__all__ = ["address", "browser"]
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.timeout(300),
@@ -20,24 +19,15 @@ pytestmark = [
 ]
 
 
-def sign_in(browser: Browser, url: str, email: str) -> Page:
-    page = browser.new_context().new_page()
-    page.goto(f"{url}/login?lang=en")
-    page.get_by_role("button", name=email).click()
-    page.get_by_role("button", name="Continue").click()  # the demo has filled the code in
-    expect(page.get_by_role("link", name="Review", exact=True)).to_be_visible(timeout=30_000)
-    return page
-
-
 def test_two_officers_approve_a_batch_while_events_stream_in(
-    browser: Browser, address: tuple[House, str], tmp_path: Path
+    browser: Browser, demo: tuple[House, str], tmp_path: Path
 ) -> None:
-    house, url = address
+    house, url = demo
     socket = next(house.folder.rglob(".s.PGSQL.*[0-9]"))
     with psycopg.connect(host=str(socket.parent), user="gotong", dbname="gotong") as connection:
         connection.execute("UPDATE fund SET four_eyes_above_rupiah = 0")
-    first = sign_in(browser, url, "petugas@demo.invalid")
-    first.goto(f"{url}/review")
+    first = sign_in(browser, url, EMAILS["officer"]).new_page()
+    first.goto(f"{url}/review?lang=en")
     first.get_by_role("button", name="Open the batch:").first.click()
     expect(first.get_by_text("Opened by you until")).to_be_visible()
     row = {
@@ -58,8 +48,8 @@ def test_two_officers_approve_a_batch_while_events_stream_in(
     first.get_by_role("link", name="The decision").click()
     expect(first.get_by_text("another officer must confirm it")).to_be_visible()
     decision = first.url
-    second = sign_in(browser, url, "petugas2@demo.invalid")
-    second.goto(decision)
+    second = sign_in(browser, url, "petugas2@demo.invalid").new_page()
+    second.goto(f"{decision}?lang=en")
     second.get_by_role("button", name="Confirm as second officer").click()
     expect(second.get_by_role("definition").filter(has_text="Done")).to_be_visible(timeout=30_000)
     house.run("audit")

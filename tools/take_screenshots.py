@@ -1,0 +1,70 @@
+"""Take a picture of every page that a role reaches, from a running demo.
+
+    gotong demo --workers 3000 --no-browser          in another terminal
+    python -m tools.take_screenshots http://127.0.0.1:8000 FOLDER [--roles officer,verifier] [--only review]
+
+One picture for each page, role, width (1280, 390), language and colour scheme; names say which. The eight
+of docs/screens are chosen from these by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import re
+from pathlib import Path
+
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.journey.visit import DESK, EMAILS, PHONE, Scheme, chromium, pages_of, sign_in, watch
+
+SCHEMES: tuple[Scheme, ...] = ("light", "dark")
+
+
+def main() -> None:
+    """Read the command line, take the pictures."""
+    parser = argparse.ArgumentParser(description="Take a picture of every page of a running demo.")
+    parser.add_argument("url")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--roles", default=",".join(EMAILS))
+    parser.add_argument("--only", default="", help="a part of the route")
+    parser.add_argument("--languages", default="id,en")
+    parser.add_argument("--schemes", default="light,dark")
+    parser.add_argument("--widths", default="1280,390")
+    chosen = parser.parse_args()
+    chosen.folder.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright, chromium(playwright) as browser:
+        for role in chosen.roles.split(","):
+            _picture_role(browser, role, chosen)
+
+
+def _picture_role(browser: Browser, role: str, chosen: argparse.Namespace) -> None:
+    url = chosen.url.rstrip("/")
+    context = sign_in(browser, url, EMAILS[role])
+    page = context.new_page()
+    notes = watch(page, url)
+    for route, address in pages_of(role, context, url).items():
+        if chosen.only not in route:
+            continue
+        name = re.sub(r"[^a-z-]+", "-", route).strip("-") or "overview"
+        for language in chosen.languages.split(","):
+            page.goto(f"{address}{'&' if '?' in address else '?'}lang={language}")
+            variants = itertools.product((DESK, PHONE), SCHEMES)
+            for size, scheme in variants:
+                if str(size["width"]) not in chosen.widths or scheme not in chosen.schemes:
+                    continue
+                page.set_viewport_size(size)
+                page.emulate_media(color_scheme=scheme)
+                page.wait_for_timeout(60)
+                file = f"{role}.{name}.{size['width']}.{language}.{scheme}.png"
+                page.screenshot(path=chosen.folder / file, full_page=True)
+                if page.evaluate("document.documentElement.scrollWidth > window.innerWidth"):
+                    print(f"{file}: scrolls sideways")
+        for complaint in notes.complaints:
+            print(f"{role} {route}: {complaint}")
+        notes.complaints.clear()
+    context.close()
+
+
+if __name__ == "__main__":
+    main()
