@@ -105,8 +105,11 @@ class Words:
         return self._local(value, "d MMM y HH.mm.ss" if self.language == "id" else "d MMM y HH:mm:ss")
 
     def minute(self, value: dt.datetime) -> str:
-        """``23 Nov 2026 15.04 WITA``: where seconds would only be read past."""
-        return self._local(value, "d MMM y HH.mm" if self.language == "id" else "d MMM y HH:mm")
+        """``23 Nov 2026 15.04 WITA``: where seconds would only be read past. Time and zone stay together."""
+        day, _, zone = self._local(
+            value, "d MMM y HH.mm" if self.language == "id" else "d MMM y HH:mm"
+        ).rpartition(" ")
+        return f"{day}\N{NO-BREAK SPACE}{zone}"
 
     def _local(self, value: dt.datetime, pattern: str) -> str:
         local = format_datetime(value, pattern, tzinfo=ZoneInfo(self.timezone), locale=self.language)

@@ -138,7 +138,7 @@ def test_only_the_largest_funds_are_listed_until_all_are_asked_for(
     page = browser.get("/").text
     assert "Komitmen csr-14" in page
     assert "Komitmen csr-02" not in page
-    assert "14 penyandang dana" in page
+    assert "14 dana" in page
     assert "105.000.000" in page
     assert "Komitmen csr-02" in browser.get("/?funds=all").text
 

@@ -62,13 +62,20 @@ class House:
         status: dict[str, Any] = json.loads(self.run("status", "--json").stdout)
         return status
 
+    def database_url(self) -> str:
+        """SQLAlchemy URL of the embedded PostgreSQL, for what an administrator does beside the portal."""
+        socket = next(self.folder.rglob(".s.PGSQL.*[0-9]"))
+        return f"postgresql+psycopg://gotong@/gotong?host={socket.parent}"
+
     def output(self) -> str:
         """What the command in the background has said."""
         return (self.folder / "output").read_text()
 
-    def await_output(self, pattern: str, process: subprocess.Popen[str]) -> re.Match[str]:
+    def await_output(
+        self, pattern: str, process: subprocess.Popen[str], seconds: float = START_SECONDS
+    ) -> re.Match[str]:
         """The first match in the output of the command in the background."""
-        wait_for(lambda: bool(re.search(pattern, self.output())) or process.poll() is not None, START_SECONDS)
+        wait_for(lambda: bool(re.search(pattern, self.output())) or process.poll() is not None, seconds)
         found = re.search(pattern, self.output())
         assert found, f"{pattern!r} was not said:\n{self.output()}\n{self.logs()}"
         return found

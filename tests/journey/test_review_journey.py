@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import psycopg
 import pytest
 from playwright.sync_api import Browser, expect
+from sqlalchemy import create_engine, text
 
 from tests.journey.house import House
 from tests.journey.visit import CHROMIUM, EMAILS, sign_in
@@ -23,9 +23,10 @@ def test_two_officers_approve_a_batch_while_events_stream_in(
     browser: Browser, demo: tuple[House, str], tmp_path: Path
 ) -> None:
     house, url = demo
-    socket = next(house.folder.rglob(".s.PGSQL.*[0-9]"))
-    with psycopg.connect(host=str(socket.parent), user="gotong", dbname="gotong") as connection:
-        connection.execute("UPDATE fund SET four_eyes_above_rupiah = 0")
+    engine = create_engine(house.database_url())
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE fund SET four_eyes_above_rupiah = 0"))
+    engine.dispose()
     first = sign_in(browser, url, EMAILS["officer"]).new_page()
     first.goto(f"{url}/review?lang=en")
     first.get_by_role("button", name="Open the batch:").first.click()

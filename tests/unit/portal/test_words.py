@@ -48,6 +48,7 @@ def test_times_are_the_regencys_own() -> None:
     moment = dt.datetime(2026, 11, 23, 20, 4, 5, tzinfo=dt.UTC)
     assert INDONESIAN.moment(moment) == "24 Nov 2026 04.04.05 WITA"
     assert ENGLISH.moment(moment) == "24 Nov 2026 04:04:05 WITA"
+    assert INDONESIAN.minute(moment) == "24 Nov 2026 04.04\N{NO-BREAK SPACE}WITA"
 
 
 @pytest.mark.parametrize(
