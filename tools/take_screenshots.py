@@ -1,10 +1,11 @@
 """Take a picture of every page that a role reaches, from a running demo.
 
     gotong demo --workers 3000 --no-browser          in another terminal
-    python -m tools.take_screenshots http://127.0.0.1:8000 FOLDER [--roles officer,verifier] [--only review]
+    python -m tools.take_screenshots http://127.0.0.1:6402 FOLDER [--roles officer,verifier] [--only review]
+    python -m tools.take_screenshots http://127.0.0.1:6402 docs/screens --docs
 
-One picture for each page, role, width (1280, 390), language and colour scheme; names say which. The eight
-of docs/screens are chosen from these by hand.
+One picture for each page, role, width (1280, 390), language and colour scheme; names say which. With
+``--docs`` the eight of docs/screens are taken anew, in English.
 """
 
 from __future__ import annotations
@@ -31,11 +32,41 @@ def main() -> None:
     parser.add_argument("--languages", default="id,en")
     parser.add_argument("--schemes", default="light,dark")
     parser.add_argument("--widths", default="1280,390")
+    parser.add_argument("--docs", action="store_true", help="take the eight of docs/screens anew")
     chosen = parser.parse_args()
     chosen.folder.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright, chromium(playwright) as browser:
+        if chosen.docs:
+            _picture_docs(browser, chosen.url.rstrip("/"), chosen.folder)
+            return
         for role in chosen.roles.split(","):
             _picture_role(browser, role, chosen)
+
+
+def _picture_docs(browser: Browser, url: str, folder: Path) -> None:
+    """The eight of the documentation: the first screenful of each page."""
+    context = sign_in(browser, url, EMAILS["officer"])
+    page = context.new_page()
+    for name, path in (("today", "/today"), ("review", "/review"), ("alerts", "/alerts")):
+        page.goto(f"{url}{path}?lang=en")
+        page.screenshot(path=folder / f"{name}.png")
+    page.goto(f"{url}/review?lang=en&sort=-amount")
+    page.get_by_role("button", name="Open the batch:").first.click()
+    page.screenshot(path=folder / "batch.png")
+    page.goto(f"{url}/funds?lang=en&sort=-reserved")
+    page.get_by_role("main").locator("th a").first.click()
+    page.screenshot(path=folder / "fund.png")
+    page.goto(f"{url}/what-if?lang=en&new_millions=200")
+    page.locator(".tile-map").wait_for(timeout=120_000)
+    page.locator(".tiles").first.evaluate("part => part.scrollIntoView()")
+    page.screenshot(path=folder / "what-if.png")
+    context.close()
+    for name, role, path in (("company", "company_admin", "/company"), ("village", "verifier", "/village")):
+        context = sign_in(browser, url, EMAILS[role], phone=role == "verifier")
+        page = context.new_page()
+        page.goto(f"{url}{path}?lang=en")
+        page.screenshot(path=folder / f"{name}.png")
+        context.close()
 
 
 def _picture_role(browser: Browser, role: str, chosen: argparse.Namespace) -> None:
