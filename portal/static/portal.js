@@ -72,7 +72,7 @@ document.addEventListener("htmx:beforeSwap", (event) => {
         for (const cell of row.cells) {
           const label = heads[cell.cellIndex];
           const named = cell.tagName === "TH" || cell.colSpan > 1 || cell.dataset.label !== undefined;
-          if (!named && label && cell.childNodes.length) cell.dataset.label = label;
+          if (!named && label && (cell.children.length || cell.innerText.trim())) cell.dataset.label = label;
         }
       }
     }
