@@ -45,7 +45,7 @@ _WAITING = text(
 )
 _HOW_MANY = text(
     f"""
-    SELECT w.occupation, count(*) FROM coverage_need n JOIN worker w ON w.id = n.worker_id
+    SELECT w.occupation, count(*) AS workers FROM coverage_need n JOIN worker w ON w.id = n.worker_id
     WHERE {_TO_VISIT} GROUP BY w.occupation ORDER BY w.occupation
     """  # noqa: S608 - the same
 )
@@ -172,7 +172,8 @@ def read_waiting(
     """
     asked = {"village": village, "occupation": occupation, "first": first, "most": most}
     with engine.begin() as connection:
-        waiting: dict[str, int] = dict(connection.execute(_HOW_MANY, {"village": village}).tuples())
+        counted = connection.execute(_HOW_MANY, {"village": village})
+        waiting: dict[str, int] = {each.occupation: each.workers for each in counted}
         if search:
             rows = connection.execute(_WAITING, asked | {"first": 0, "most": None})
             opened = [_open(vault, row) for row in rows]

@@ -157,3 +157,25 @@ def test_a_place_outside_the_village_does_not_exist(verifier: Browser, engine: E
     foreign = verifier.post(f"/village/workers/{need_id}", {"outcome": "deceased"})
     assert foreign.status_code == 404
     assert state_of(engine, need_id) == ("waiting", None)
+
+
+def test_ones_own_answers_are_listed_and_the_list_can_be_narrowed_by_occupation(
+    verifier: Browser, engine: Engine
+) -> None:
+    need_id = add_named_need(engine, 1501)
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "UPDATE worker SET occupation = 'weaver'"
+                " WHERE id = (SELECT worker_id FROM coverage_need WHERE id = :id)"
+            ),
+            {"id": need_id},
+        )
+    assert f"{NAME} 1501" in verifier.get("/village?occupation=weaver").text
+    assert f"{NAME} 1501" not in verifier.get("/village?occupation=none-such").text
+    part = verifier.post(f"/village/workers/{need_id}", {"outcome": "moved_away"}, hx_request="true")
+    assert part.status_code == 200 and "<html" not in part.text and "/undo" in part.text
+    again = verifier.post(f"/village/workers/{need_id}", {"outcome": "moved_away"}, hx_request="true")
+    assert again.status_code == 409 and "<html" not in again.text
+    answers = verifier.get("/village?show=answered").text
+    assert f"{NAME} 1501" in answers and "Sudah pindah" in words(answers)
