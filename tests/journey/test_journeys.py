@@ -91,6 +91,7 @@ def test_a_verifier_answers_with_a_thumb_and_takes_a_slip_back(
     context.close()
 
 
+@pytest.mark.long
 def test_an_administrator_sends_a_dead_letter_again_when_its_cause_is_mended(
     browser: Browser, demo: tuple[House, str], tmp_path: Path
 ) -> None:
