@@ -95,6 +95,7 @@ PEOPLE_ONLY: Final = frozenset(
         Permission.DECIDE,
         Permission.CHANGE_FUNDS,
         Permission.VERIFY_WORKERS,
+        Permission.MANAGE_ALERTS,
         Permission.MANAGE_PEOPLE,
         Permission.MANAGE_API_KEYS,
     }

@@ -322,6 +322,11 @@ def read_impact(
     )
 
 
+def count_if_enough(reach: Reach, count: int) -> int | None:
+    """A count about people, or nothing where they are too few to stay nameless."""
+    return None if 0 < reach.workers < SMALLEST_GROUP else count
+
+
 def read_messages(connection: Connection, funder: str, most: int = 100) -> list[Message]:
     """What changed for the company, the latest first."""
     rows = connection.execute(_NEWEST, {"funder": funder, "most": most})

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Engine, Row, insert, select, text
 
 from models.company_tables import Statement
 from models.vault import Vault
-from workflow.read_company import SMALLEST_GROUP, Impact, Reach, read_funds, read_impact
+from workflow.read_company import Impact, Reach, count_if_enough, read_funds, read_impact
 from workflow.record import record_action
 
 _MOVED = text(
@@ -157,10 +157,8 @@ def _check(vault: Vault, row: Row[Any]) -> SignedStatement:
 
 def _cover(impact: Impact) -> dict[str, Any]:
     def say(reach: Reach) -> dict[str, int | None]:
-        """Counts, or nothing where they would be about too few people to stay nameless."""
-        if 0 < reach.workers < SMALLEST_GROUP:
-            return {"workers": None, "enrolled": None, "months": None}
-        return {"workers": reach.workers, "enrolled": reach.enrolled, "months": reach.months}
+        counts = {"workers": reach.workers, "enrolled": reach.enrolled, "months": reach.months}
+        return {name: count_if_enough(reach, count) for name, count in counts.items()}
 
     return {
         "total": say(impact.total),

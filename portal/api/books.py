@@ -6,12 +6,12 @@ import uuid
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
-from sqlalchemy import text
 
 from portal.access import NotFoundError, Permission, require
 from portal.api import shapes
 from portal.api.change import IfNoneMatch, answer_tagged, etag_of
-from portal.api.collection import Asked, Page, cut_page, read_asked, read_page
+from portal.api.collection import Asked, Page, cut_page, read_asked
+from portal.api.reading import one_of, page_of
 from portal.office.today import read_coverage
 from portal.office.unfunded import read_groups
 from portal.unit import open_unit
@@ -25,9 +25,6 @@ FundReader = Annotated[Visitor, require(Permission.READ_FUNDS, Permission.READ_O
 OfficeReader = Annotated[Visitor, require(Permission.READ_FUNDS)]
 ReviewReader = Annotated[Visitor, require(Permission.READ_REVIEW)]
 WaitingReader = Annotated[Visitor, require(Permission.READ_UNFUNDED)]
-AlertReader = Annotated[Visitor, require(Permission.READ_ALERTS)]
-OfferReader = Annotated[Visitor, require(Permission.OFFER_PLEDGE, Permission.READ_FUNDS)]
-Company = Annotated[Visitor, require(Permission.READ_OWN_FUNDS)]
 AskedPage = Annotated[Asked, Depends(read_asked)]
 FundCode = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 DistrictCode = Annotated[str, Path(pattern=r"^\d{2}\.\d{2}\.\d{2}$")]
@@ -71,16 +68,6 @@ _ENROLMENTS: Final = """
 _ENROLMENT_LINES: Final = """
     SELECT number, reference, answer, paid_rupiah, paid_months FROM enrolment_line WHERE batch_id = :batch_id
 """
-_ALERTS: Final = """
-    SELECT id, scope, kind, subject, severity, state, value, opened_at, resolved_at FROM alert
-"""
-_OFFERS: Final = """
-    SELECT id, regency_code AS regency, name, fund_code AS fund, amount_rupiah, window_from, window_to, state,
-           offered_at FROM pledge_offer
-"""
-_STATEMENTS: Final = """
-    SELECT number, code, period_from, period_to, content, signed_at FROM statement
-"""
 _REGIONS: Final = """
     SELECT code, name, level, parent_code FROM region
     WHERE CAST(:parent AS text) IS NULL AND level = 'province' OR parent_code = CAST(:parent AS text)
@@ -92,13 +79,13 @@ def list_regions(
     request: Request, visitor: Everybody, asked: AskedPage, parent: RegionCode = None
 ) -> dict[str, Any]:
     """The provinces, or the regions that lie in ``parent``."""
-    return _page(request, visitor, _REGIONS, {"code": "text"}, asked, parent=parent)
+    return page_of(request, visitor, _REGIONS, {"code": "text"}, asked, parent=parent)
 
 
 @router.get("/funds", response_model=Page[shapes.Fund])
 def list_funds(request: Request, visitor: FundReader, asked: AskedPage) -> dict[str, Any]:
     """The regency's funds; a company's own."""
-    return _page(request, visitor, _FUND, {"code": "text"}, asked)
+    return page_of(request, visitor, _FUND, {"code": "text"}, asked)
 
 
 @router.get("/funds/{code}", response_model=shapes.Fund)
@@ -106,22 +93,22 @@ def show_fund(
     request: Request, visitor: FundReader, code: FundCode, if_none_match: IfNoneMatch = None
 ) -> Response:
     """One fund."""
-    found = _one(request, visitor, _FUND + "WHERE code = :code", code=code)
+    found = one_of(request, visitor, _FUND + "WHERE code = :code", code=code)
     return answer_tagged(found, etag_of(found), if_none_match)
 
 
 @router.get("/funds/{code}/journal", response_model=Page[shapes.Entry])
 def list_journal(request: Request, visitor: FundReader, code: FundCode, asked: AskedPage) -> dict[str, Any]:
     """The fund's journal, oldest first."""
-    _one(request, visitor, _FUND + "WHERE code = :code", code=code)
-    return _page(request, visitor, _JOURNAL, {"number": "int8"}, asked, code=code)
+    one_of(request, visitor, _FUND + "WHERE code = :code", code=code)
+    return page_of(request, visitor, _JOURNAL, {"number": "int8"}, asked, code=code)
 
 
 @router.get("/batches", response_model=Page[shapes.BatchSummary])
 def list_batches(request: Request, visitor: ReviewReader, asked: AskedPage) -> dict[str, Any]:
     """What waits for a decision, by fund and district."""
     keys = {"fund": "text", "district": "text", "run_id": "uuid"}
-    return _page(request, visitor, _BATCHES, keys, asked)
+    return page_of(request, visitor, _BATCHES, keys, asked)
 
 
 @router.get("/batches/{run_id}/{fund}/{district}", response_model=shapes.BatchSummary)
@@ -150,14 +137,14 @@ def list_lines(
     """The batch's lines that nobody has decided."""
     find_batch(request, visitor, Batch(run_id, fund, district))
     place: dict[str, Any] = {"run_id": run_id, "fund": fund, "district": district}
-    return _page(request, visitor, _LINES, {"id": "int8"}, asked, **place)
+    return page_of(request, visitor, _LINES, {"id": "int8"}, asked, **place)
 
 
 @router.get("/decisions", response_model=Page[shapes.Decision])
 def list_decisions(request: Request, visitor: ReviewReader, asked: AskedPage) -> dict[str, Any]:
     """Decisions, newest first."""
     keys = {"decided_at": "timestamptz", "id": "uuid"}
-    return _page(request, visitor, _DECISIONS, keys, asked, descending=True)
+    return page_of(request, visitor, _DECISIONS, keys, asked, descending=True)
 
 
 @router.get("/decisions/{decision_id}", response_model=shapes.Decision)
@@ -173,7 +160,7 @@ def show_decision(
 def list_runs(request: Request, visitor: ReviewReader, asked: AskedPage) -> dict[str, Any]:
     """Matches, newest first, each with its proof."""
     keys = {"started_at": "timestamptz", "id": "uuid"}
-    return _page(request, visitor, _RUNS, keys, asked, descending=True)
+    return page_of(request, visitor, _RUNS, keys, asked, descending=True)
 
 
 @router.get("/unfunded", response_model=Page[shapes.WaitingGroup])
@@ -206,7 +193,7 @@ def list_coverage(request: Request, visitor: ReviewReader, asked: AskedPage) -> 
 def list_enrolments(request: Request, visitor: OfficeReader, asked: AskedPage) -> dict[str, Any]:
     """Files that went to the social-security agency, newest first."""
     keys = {"exported_at": "timestamptz", "id": "uuid"}
-    return _page(request, visitor, _ENROLMENTS, keys, asked, descending=True)
+    return page_of(request, visitor, _ENROLMENTS, keys, asked, descending=True)
 
 
 @router.get("/enrolment-batches/{batch_id}/lines", response_model=Page[shapes.EnrolmentLine])
@@ -214,28 +201,8 @@ def list_enrolment_lines(
     request: Request, visitor: OfficeReader, batch_id: uuid.UUID, asked: AskedPage
 ) -> dict[str, Any]:
     """A file's lines by reference, and what the agency answered."""
-    _one(request, visitor, _ENROLMENTS + "WHERE b.id = :id", id=batch_id)
-    return _page(request, visitor, _ENROLMENT_LINES, {"number": "int4"}, asked, batch_id=batch_id)
-
-
-@router.get("/alerts", response_model=Page[shapes.Alert])
-def list_alerts(request: Request, visitor: AlertReader, asked: AskedPage) -> dict[str, Any]:
-    """Alerts, newest first."""
-    keys = {"opened_at": "timestamptz", "id": "uuid"}
-    return _page(request, visitor, _ALERTS, keys, asked, descending=True)
-
-
-@router.get("/offers", response_model=Page[shapes.Offer])
-def list_offers(request: Request, visitor: OfferReader, asked: AskedPage) -> dict[str, Any]:
-    """What companies offer to the regency; a company's own offers."""
-    keys = {"offered_at": "timestamptz", "id": "uuid"}
-    return _page(request, visitor, _OFFERS, keys, asked, descending=True)
-
-
-@router.get("/statements", response_model=Page[shapes.Statement])
-def list_statements(request: Request, visitor: Company, asked: AskedPage) -> dict[str, Any]:
-    """The company's signed statements, newest first."""
-    return _page(request, visitor, _STATEMENTS, {"number": "int8"}, asked, descending=True)
+    one_of(request, visitor, _ENROLMENTS + "WHERE b.id = :id", id=batch_id)
+    return page_of(request, visitor, _ENROLMENT_LINES, {"number": "int4"}, asked, batch_id=batch_id)
 
 
 def find_batch(request: Request, visitor: Visitor, batch: Batch) -> tuple[dict[str, Any], str]:
@@ -256,33 +223,10 @@ def find_batch(request: Request, visitor: Visitor, batch: Batch) -> tuple[dict[s
 
 def find_decision(request: Request, visitor: Visitor, decision_id: uuid.UUID) -> dict[str, Any]:
     """A decision as the visitor sees it. Raises ``NotFoundError``."""
-    return _one(request, visitor, _DECISIONS + "WHERE d.id = :id", id=decision_id)
+    return one_of(request, visitor, _DECISIONS + "WHERE d.id = :id", id=decision_id)
 
 
 def _regencies(request: Request, visitor: Visitor) -> tuple[str, ...]:
     """The visitor's own, or for who is of none those that this portal serves."""
     served: tuple[str, ...] = request.app.state.portal.settings.regencies
     return (visitor.regency,) if visitor.regency else served
-
-
-def _page(
-    request: Request,
-    visitor: Visitor,
-    sql: str,
-    keys: dict[str, str],
-    asked: Asked,
-    *,
-    descending: bool = False,
-    **parameters: Any,
-) -> dict[str, Any]:
-    with open_unit(request.app.state.portal.engine, visitor) as connection:
-        rows, following = read_page(connection, sql, keys, asked, descending=descending, **parameters)
-    return {"items": [dict(row) for row in rows], "next": following}
-
-
-def _one(request: Request, visitor: Visitor, sql: str, **parameters: Any) -> dict[str, Any]:
-    with open_unit(request.app.state.portal.engine, visitor) as connection:
-        row = connection.execute(text(sql), parameters).mappings().one_or_none()
-    if row is None:
-        raise NotFoundError
-    return dict(row)

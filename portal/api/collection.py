@@ -14,7 +14,7 @@ from typing import Annotated, Any, Generic, TypeVar
 import orjson
 from fastapi import Query
 from pydantic import BaseModel
-from sqlalchemy import Connection, RowMapping, text
+from sqlalchemy import Connection, RowMapping, Select, cast, text, tuple_
 from sqlalchemy.exc import DataError
 
 from portal.api.problem import ProblemError
@@ -88,6 +88,25 @@ def cut_page(
     shown = [rows[at] for at in after[: asked.limit]]
     more = len(after) > asked.limit
     return shown, _make_cursor([shown[-1][name] for name in keys]) if more else None
+
+
+def read_selection(
+    connection: Connection, statement: Select[Any], keys: Sequence[Any], asked: Asked
+) -> tuple[Sequence[RowMapping], str | None]:
+    """As :func:`read_page`, of a statement and columns of it that are unique together."""
+    if asked.cursor is not None:
+        last = _open_cursor(asked.cursor, len(keys))
+        marks = [cast(value, column.type) for value, column in zip(last, keys, strict=True)]
+        statement = statement.where(tuple_(*keys) > tuple_(*marks))
+    try:
+        rows = connection.execute(statement.order_by(*keys).limit(asked.limit + 1)).mappings().all()
+    except DataError:
+        if asked.cursor is None:
+            raise
+        raise _unknown_cursor() from None
+    shown = rows[: asked.limit]
+    more = len(rows) > asked.limit
+    return shown, _make_cursor([str(shown[-1][column.name]) for column in keys]) if more else None
 
 
 def _make_cursor(last: Sequence[str]) -> str:

@@ -9,10 +9,15 @@ from fastapi import APIRouter
 from fastapi.openapi.utils import get_openapi
 
 from portal.access import Permission, require
+from portal.api.advice import router as advice_router
+from portal.api.alerts import router as alerts_router
 from portal.api.books import router as books_router
+from portal.api.company import router as company_router
 from portal.api.money import router as money_router
+from portal.api.offers import router as offers_router
 from portal.api.operation import router as operation_router
 from portal.api.problem import Problem
+from portal.api.verification import router as verification_router
 from workflow.sign_in import Visitor
 
 router = APIRouter()
@@ -42,7 +47,16 @@ def show_document(visitor: Annotated[Visitor, require(Permission.READ_OVERVIEW)]
     return describe_api()
 
 
-for _part in (books_router, operation_router, money_router):
+for _part in (
+    books_router,
+    advice_router,
+    offers_router,
+    company_router,
+    verification_router,
+    alerts_router,
+    operation_router,
+    money_router,
+):
     router.include_router(_part)
 
 

@@ -163,6 +163,146 @@ class Offer(BaseModel):
     window_to: dt.date
     state: str
     offered_at: dt.datetime
+    closed_at: dt.datetime | None
+    remark: str | None
+
+
+class AlertRule(BaseModel):
+    """When an alert opens and closes, in the unit of its kind; ``days`` is the span that is looked at."""
+
+    name: str
+    kind: str
+    fire: int
+    clear: int
+    days: int | None
+    severity: str
+    enabled: bool
+    escalate_after_hours: int | None
+
+
+class Reach(BaseModel):
+    """People, those of them enrolled, and programme months; null where they are too few to be counted."""
+
+    workers: int | None
+    enrolled: int | None
+    months: int | None
+
+
+class Impact(BaseModel):
+    """Whom a company's approved money covers. The empty district holds those of few people together."""
+
+    total: Reach
+    programmes: dict[str, Reach]
+    districts: dict[str, Reach]
+
+
+class CoverMonth(BaseModel):
+    """How many people a month covers; null where they are too few to be counted."""
+
+    month: dt.date
+    workers: int | None
+
+
+class MoneyMonth(BaseModel):
+    """What was approved and what was paid in a month."""
+
+    month: dt.date
+    committed_rupiah: int
+    disbursed_rupiah: int
+
+
+class FundedWorker(BaseModel):
+    """A line of the company's own; where few workers share district and occupation, these are empty."""
+
+    pseudonym: str
+    district: str
+    occupation: str
+    programmes: str
+    months: int
+    start_month: dt.date
+    state: str
+
+
+class Message(BaseModel):
+    """Something that changed for a company: a journal entry's kind, an answer to an offer, a statement."""
+
+    at: dt.datetime
+    ref: str
+    kind: str
+    name: str
+    amount_rupiah: int
+    remark: str | None
+
+
+class Totals(BaseModel):
+    """One side of a comparison; ``gap`` is the proven relative distance from the best possible."""
+
+    workers: int
+    score: int
+    worker_months: int
+    spent_rupiah: int
+    apbd_rupiah: int
+    available_rupiah: int
+    gap: float
+    status: str
+
+
+class DistrictChange(BaseModel):
+    """Workers with a fund in a district, before and under the question's terms."""
+
+    district: str
+    workers: int
+    before: int
+    now: int
+    gained: int
+    lost: int
+
+
+class WhatIfAnswer(BaseModel):
+    """The match as it is and as it would be; nothing of it is stored."""
+
+    before: Totals
+    after: Totals
+    gained: int
+    lost: int
+    moved: int
+    districts: list[DistrictChange]
+    seconds: float
+
+
+class CheapestChange(BaseModel):
+    """What would let in most of those who wait for one reason: widening ``rule`` of ``fund``."""
+
+    reason: str
+    needs: int
+    looked_at: int
+    fund: str | None
+    rule: str | None
+    helped: int
+    cost_rupiah: int
+    left_rupiah: int
+
+
+class WaitingWorker(BaseModel):
+    """A worker of the village whom nobody has verified, by the need's number; names are on the page alone."""
+
+    need: int
+    occupation: str
+    programmes: int
+    months: int
+    start_month: dt.date
+    state: str
+    version: int
+
+
+class Finding(BaseModel):
+    """What a verifier found about a need; it can be taken back for a while."""
+
+    id: uuid.UUID
+    need: int
+    outcome: str
+    verified_at: dt.datetime
+    undone_at: dt.datetime | None
 
 
 class Record(BaseModel):

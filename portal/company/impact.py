@@ -16,7 +16,7 @@ from portal.page import page_language, render_page
 from portal.plot import COLOURS, draw, plot_response
 from portal.region_name import region_name
 from portal.unit import open_unit
-from workflow.read_company import SMALLEST_GROUP, Reach
+from workflow.read_company import SMALLEST_GROUP, count_if_enough
 
 router = APIRouter(prefix="/company/impact")
 
@@ -37,7 +37,7 @@ def show_impact(request: Request, visitor: CompanyReader) -> Response:
         impact=figures.impact,
         months=figures.months,
         smallest=SMALLEST_GROUP,
-        enough=is_enough,
+        count_if_enough=count_if_enough,
         sources=legal_sources(),
     )
 
@@ -75,11 +75,6 @@ def plot_districts(request: Request, visitor: CompanyReader) -> Response:
         y=alt.Y("district:N", title=None, sort="-x"),
     )
     return plot_response(draw(encoded, language))
-
-
-def is_enough(reach: Reach) -> bool:
-    """Whether its people are too many to be recognised, or none."""
-    return reach.workers == 0 or reach.workers >= SMALLEST_GROUP
 
 
 @cache

@@ -10,6 +10,17 @@ from tests.integration.portal.rows import Maker, Row, signed_in
 _API = "/api/v1"
 _OFFICE = ("officer", "auditor")
 _COMPANY = ("company_user", "company_admin")
+_OFFICER = frozenset({"officer"})
+_RULE = {"fire": 2000, "clear": 1000, "severity": "warning", "days": 90}
+#: An offer as a company makes it.
+OFFER: Final = {
+    "funder_name": "PT Contoh Rekaan",
+    "regency": "64.02",
+    "name": "Komitmen API",
+    "amount_rupiah": 25_000_000,
+    "window_from": "2027-01",
+    "window_to": "2027-12",
+}
 
 ROWS: Final[dict[tuple[str, str], Row]] = {
     ("GET", f"{_API}/openapi.json"): Row(signed_in(200, *ROLES)),
@@ -30,9 +41,62 @@ ROWS: Final[dict[tuple[str, str], Row]] = {
     ("GET", f"{_API}/coverage"): Row(signed_in(200, *_OFFICE)),
     ("GET", f"{_API}/enrolment-batches"): Row(signed_in(200, *_OFFICE)),
     ("GET", f"{_API}/enrolment-batches/{{batch_id}}/lines"): Row(signed_in(404, *_OFFICE)),
+    ("POST", f"{_API}/what-if"): Row(signed_in(404, *_OFFICE), json={"new_rupiah": 1}),
+    ("GET", f"{_API}/cheapest-changes"): Row(signed_in(200, *_OFFICE)),
     ("GET", f"{_API}/alerts"): Row(signed_in(200, *_OFFICE, "administrator")),
+    ("GET", f"{_API}/alerts/{{alert_id}}"): Row(
+        signed_in(200, *_OFFICE, "administrator"), objects="alert", scoped=_OFFICER
+    ),
+    **{
+        ("POST", f"{_API}/alerts/{{alert_id}}/{change}"): Row(
+            signed_in(428, "officer"), json={"note": "uji"}, objects="alert", scoped=_OFFICER
+        )
+        for change in ("acknowledge", "resolve")
+    },
+    ("GET", f"{_API}/alert-rules"): Row(signed_in(200, "officer")),
+    ("GET", f"{_API}/alert-rules/{{name}}"): Row(
+        signed_in(200, "officer"), objects="alert rule", scoped=_OFFICER
+    ),
+    ("PUT", f"{_API}/alert-rules/{{name}}"): Row(
+        signed_in(428, "officer"), json=_RULE, objects="alert rule", scoped=_OFFICER
+    ),
     ("GET", f"{_API}/offers"): Row(signed_in(200, *_OFFICE, *_COMPANY)),
-    ("GET", f"{_API}/statements"): Row(signed_in(200, *_COMPANY)),
+    ("POST", f"{_API}/offers"): Row(signed_in(400, *_COMPANY), json=OFFER),
+    ("GET", f"{_API}/offers/{{offer_id}}"): Row(
+        signed_in(200, *_OFFICE, *_COMPANY), objects="offer", scoped=frozenset({"officer", *_COMPANY})
+    ),
+    ("POST", f"{_API}/offers/{{offer_id}}/withdraw"): Row(
+        signed_in(428, *_COMPANY), objects="offer", scoped=frozenset(_COMPANY)
+    ),
+    ("POST", f"{_API}/offers/{{offer_id}}/confirm"): Row(
+        signed_in(428, "officer"), objects="offer", scoped=_OFFICER
+    ),
+    ("POST", f"{_API}/offers/{{offer_id}}/decline"): Row(
+        signed_in(428, "officer"), json={"remark": "tidak jadi"}, objects="offer", scoped=_OFFICER
+    ),
+    **{
+        ("GET", f"{_API}/{path}"): Row(signed_in(200, *_COMPANY))
+        for path in (
+            "statements",
+            "company/impact",
+            "company/cover-months",
+            "company/money-months",
+            "company/workers",
+            "company/messages",
+        )
+    },
+    ("POST", f"{_API}/statements"): Row(signed_in(400, *_COMPANY), json={"year": 2026}),
+    ("GET", f"{_API}/verification/workers"): Row(signed_in(200, "verifier")),
+    ("GET", f"{_API}/verification/workers/{{need}}"): Row(
+        signed_in(200, "verifier"), objects="need", scoped=frozenset({"verifier"})
+    ),
+    ("POST", f"{_API}/verification/workers/{{need}}/findings"): Row(
+        signed_in(428, "verifier"),
+        json={"outcome": "confirmed"},
+        objects="need",
+        scoped=frozenset({"verifier"}),
+    ),
+    ("POST", f"{_API}/verification/findings/{{finding}}/undo"): Row(signed_in(404, "verifier")),
     ("GET", f"{_API}/audit-records"): Row(signed_in(200, *_OFFICE, "administrator")),
     ("GET", f"{_API}/dead-letters"): Row(signed_in(200, "administrator")),
     ("POST", f"{_API}/dead-letters/replay"): Row(signed_in(400, "administrator"), json={}),

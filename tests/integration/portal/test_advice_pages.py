@@ -11,6 +11,7 @@ from sqlalchemy import Engine, text
 from portal.export import quote_formula
 from tests.builders import apply_fund, pledge
 from tests.integration.portal.site import Browser, add_person, sign_in_wholly, words
+from tests.integration.portal.test_api import program
 from tests.integration.test_allocate import add_needs, allocate
 
 
@@ -66,6 +67,19 @@ def test_asking_stores_nothing(officer: Browser, engine: Engine) -> None:
     assert officer.get("/what-if/answer?new_millions=1&new_kind=apbd").status_code == 200
     with engine.connect() as connection:
         assert tuple(connection.execute(count).one()) == before
+
+
+@pytest.mark.usefixtures("match")
+def test_a_program_asks_the_same(engine: Engine, url: str) -> None:
+    ask = program(engine, url, "auditor").ask
+    question = {"fund": "nelayan", "more_rupiah": 1_000_000, "every_occupation": True}
+    answer = ask("POST", "/what-if", question).json()
+    assert answer["after"]["workers"] - answer["before"]["workers"] == 3
+    assert sum(each["gained"] for each in answer["districts"]) == answer["gained"] == 3
+    assert ask("POST", "/what-if", {"fund": "tidak-ada"}).status_code == 404
+    assert ask("POST", "/what-if", {"fund": "nelayan", "more_rupiah": -5_000_000}).status_code == 422
+    changes = ask("GET", "/cheapest-changes").json()["items"]
+    assert {each["rule"]: each["helped"] for each in changes} == {"amount_left": 2, "occupation": 1}
 
 
 @pytest.mark.parametrize(
