@@ -53,6 +53,7 @@ from portal.office.today import router as today_router
 from portal.office.unfunded import router as unfunded_router
 from portal.office.what_if import router as what_if_router
 from portal.overview import router as overview_router
+from portal.page import render_refusal
 from portal.security import RequestLimits, install_security
 from portal.village.workers import router as village_router
 from portal.words import LANGUAGES, Language, read_translations
@@ -184,8 +185,16 @@ def create_portal(settings: PortalSettings) -> FastAPI:
         app.include_router(router)
     with resources.as_file(resources.files("portal") / "static") as folder:
         app.mount("/static", StaticFiles(directory=folder), name="static")
+    app.exception_handler(Exception)(_answer_mistake)
     check_routes(app)
     return app
+
+
+def _answer_mistake(request: Request, error: Exception) -> Response:
+    """What nobody foresaw: a page that tells nothing of it. Outermost, so it sets its headers itself."""
+    response = render_refusal(request, 500, "failed")
+    response.headers.update(_HEADERS)
+    return response
 
 
 def _make_templates(language: Language) -> Environment:

@@ -30,6 +30,7 @@ _TITLES: Final = {
     "too_many": "Too many attempts",
     "invalid": "The request is not complete",
     "unavailable": "The database does not answer",
+    "failed": "The portal made a mistake",
 }
 
 

@@ -162,6 +162,6 @@ def _cover(impact: Impact) -> dict[str, Any]:
 
     return {
         "total": say(impact.total),
-        "programmes": {name: say(reach) for name, reach in impact.programmes.items()},
+        "programmes": {str(name): say(reach) for name, reach in impact.programmes.items()},
         "districts": {code: say(reach) for code, reach in impact.districts.items()},
     }

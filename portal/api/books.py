@@ -41,6 +41,11 @@ _JOURNAL: Final = """
     SELECT j.number, j.kind, j.amount_rupiah, j.cause, j.cause_id, j.recorded_at
     FROM journal_entry j JOIN fund f ON f.id = j.fund_id WHERE f.code = :code
 """
+_DOCUMENTS: Final = """
+    SELECT d.id, d.name, d.kind, octet_length(d.content) AS size_bytes, encode(d.sha256, 'hex') AS sha256,
+           d.added_at
+    FROM fund_document d JOIN fund f ON f.id = d.fund_id WHERE f.code = :code
+"""
 _BATCHES: Final = """
     SELECT f.code AS fund, b.district_code AS district, b.run_id, b.open_lines AS lines,
            b.open_rupiah AS amount_rupiah
@@ -102,6 +107,16 @@ def list_journal(request: Request, visitor: FundReader, code: FundCode, asked: A
     """The fund's journal, oldest first."""
     one_of(request, visitor, _FUND + "WHERE code = :code", code=code)
     return page_of(request, visitor, _JOURNAL, {"number": "int8"}, asked, code=code)
+
+
+@router.get("/funds/{code}/documents", response_model=Page[shapes.Document])
+def list_documents(
+    request: Request, visitor: OfficeReader, code: FundCode, asked: AskedPage
+) -> dict[str, Any]:
+    """The fund's documents, newest first; the file itself is at /documents/{id}."""
+    one_of(request, visitor, _FUND + "WHERE code = :code", code=code)
+    keys = {"added_at": "timestamptz", "id": "uuid"}
+    return page_of(request, visitor, _DOCUMENTS, keys, asked, descending=True, code=code)
 
 
 @router.get("/batches", response_model=Page[shapes.BatchSummary])

@@ -47,6 +47,17 @@ class Entry(BaseModel):
     recorded_at: dt.datetime
 
 
+class Document(BaseModel):
+    """A document of a fund; ``kind`` is what its content was seen to be."""
+
+    id: uuid.UUID
+    name: str
+    kind: str
+    size_bytes: int
+    sha256: str
+    added_at: dt.datetime
+
+
 class BatchSummary(BaseModel):
     """What one run proposed from one fund in one district and nobody has decided."""
 

@@ -28,6 +28,7 @@ ROWS: Final[dict[tuple[str, str], Row]] = {
     ("GET", f"{_API}/funds"): Row(signed_in(200, *_OFFICE, *_COMPANY)),
     ("GET", f"{_API}/funds/{{code}}"): Row(signed_in(404, *_OFFICE, *_COMPANY)),
     ("GET", f"{_API}/funds/{{code}}/journal"): Row(signed_in(404, *_OFFICE, *_COMPANY)),
+    ("GET", f"{_API}/funds/{{code}}/documents"): Row(signed_in(404, *_OFFICE)),
     ("GET", f"{_API}/batches"): Row(signed_in(200, *_OFFICE)),
     ("GET", f"{_API}/batches/{{run_id}}/{{fund}}/{{district}}"): Row(signed_in(404, *_OFFICE)),
     ("GET", f"{_API}/batches/{{run_id}}/{{fund}}/{{district}}/lines"): Row(signed_in(404, *_OFFICE)),

@@ -80,7 +80,7 @@ class Browser:
     ) -> httpx.Response:
         sent = self._headers(headers)
         # Plain http on this machine: loading certificates would take longer than the answer.
-        with httpx.Client(trust_env=False, timeout=30, verify=False) as client:  # noqa: S501
+        with httpx.Client(trust_env=False, timeout=90, verify=False) as client:  # noqa: S501
             answer = client.request(method, self.url + path, data=form, json=json, headers=sent)
         self.set_cookies = answer.headers.get_list("set-cookie")
         for line in self.set_cookies:

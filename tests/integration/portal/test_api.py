@@ -41,7 +41,7 @@ class Program:
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
         if self.key:
             sent["authorization"] = f"Bearer {self.key}"
-        with httpx.Client(trust_env=False, timeout=30, verify=False) as client:  # noqa: S501
+        with httpx.Client(trust_env=False, timeout=90, verify=False) as client:  # noqa: S501
             return client.request(method, f"{self.url}/api/v1{path}", json=content, headers=sent)
 
 

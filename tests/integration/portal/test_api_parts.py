@@ -14,11 +14,13 @@ from models.role import Role
 from tests.builders import apply_fund, pledge
 from tests.integration.portal.rows_alerts import make_alert
 from tests.integration.portal.rows_api import OFFER
-from tests.integration.portal.site import COMPANY, OTHER_COMPANY, Browser, add_person, sign_in_wholly
+from tests.integration.portal.site import COMPANY, OTHER_COMPANY, Browser, add_person, now, sign_in_wholly
 from tests.integration.portal.test_api import program
 from tests.integration.portal.test_company_pages import approve
 from tests.integration.portal.test_village_page import NAME, NIK, add_named_need, propose, state_of
+from tests.unit.test_check_document import PDF
 from workflow.account import Scope
+from workflow.keep_document import keep_document
 
 Caller = Callable[..., httpx.Response]
 
@@ -160,3 +162,12 @@ def test_a_finding_is_kept_and_taken_back(engine: Engine, enter: Callable[[Role]
     undo = f"/verification/findings/{found.json()['id']}/undo"
     assert verifier("POST", undo, idempotency_key="undo-1").json()["undone_at"] is not None
     assert enter("verifier")("POST", undo, idempotency_key="undo-2").status_code == 404, "another's finding"
+
+
+def test_a_funds_documents_are_listed_for_the_office(engine: Engine, url: str) -> None:
+    apply_fund(engine, pledge("api-berkas", 1_000_000, npwp=COMPANY))
+    kept = keep_document(engine, "64.02", "api-berkas", "perjanjian.pdf", PDF, "siti", now())
+    page = program(engine, url, "auditor").ask("GET", "/funds/api-berkas/documents").json()
+    assert [(each["id"], each["kind"]) for each in page["items"]] == [(str(kept), "pdf")]
+    company = program(engine, url, "company_user")
+    assert company.ask("GET", "/funds/api-berkas/documents").status_code == 403
