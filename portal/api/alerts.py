@@ -78,10 +78,10 @@ def post_acknowledge(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Take an open alert on."""
-    engine, scope = request.app.state.portal.engine, visitor.regency or ""
+    engine = request.app.state.portal.engine
 
     def act() -> dict[str, Any]:
-        if not acknowledge(engine, alert_id, scope, visitor.account_id, visitor.email, asked.note, now()):
+        if not acknowledge(engine, alert_id, visitor, asked.note, now()):
             raise ProblemError(409, "not_open", "This alert is not open any more")
         return _find(request, visitor, alert_id)
 
@@ -98,10 +98,10 @@ def post_resolve(
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Close an alert by hand."""
-    engine, scope = request.app.state.portal.engine, visitor.regency or ""
+    engine = request.app.state.portal.engine
 
     def act() -> dict[str, Any]:
-        if not resolve(engine, alert_id, scope, visitor.email, asked.note, now()):
+        if not resolve(engine, alert_id, visitor, asked.note, now()):
             raise ProblemError(409, "not_open", "This alert is closed already")
         return _find(request, visitor, alert_id)
 
