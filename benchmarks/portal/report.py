@@ -84,7 +84,8 @@ def _aims(found: Found) -> Iterator[str]:
     for name, seconds in found.decisions.items():
         aim = "≤ 2 s" if name.startswith(("approve", "confirm", "reject")) else ""
         yield (
-            f"| batch of 10,000 lines: {name} ({len(seconds)} times)"
+            f"| batch of {'10,000 lines' if found.workers >= 1_000_000 else 'a trial'}: {name}"
+            f" ({len(seconds)} times)"
             f" | median {statistics.median(seconds):.2f} s, longest {max(seconds):.2f} s | {aim} |"
         )
     for name, seconds in (
