@@ -73,7 +73,6 @@ def complaints_of(page: Page, notes: Notes, route: str, language: str) -> list[s
     return said
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("role", _OWN_PAGES)
 def test_a_roles_pages_are_free_of_serious_findings(browser: Browser, furnished: str, role: str) -> None:
     """One size, language and scheme for each page, alternating; the long test takes them all."""
