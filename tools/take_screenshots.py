@@ -57,6 +57,7 @@ def _picture_docs(browser: Browser, url: str, folder: Path) -> None:
     page.goto(f"{url}/funds?lang=en&kind=csr")
     page.get_by_role("table").locator("tbody th a").first.click()
     page.wait_for_url("**/funds/*")
+    page.locator("figure img").first.evaluate("image => image.decode()")
     page.screenshot(path=folder / "fund.png")
     page.goto(f"{url}/what-if?lang=en&new_millions=200")
     page.locator(".tile-map").wait_for(timeout=120_000)
