@@ -27,7 +27,7 @@ from tests.journey.visit import (
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(CHROMIUM is None, reason="needs chromium"),
 ]
 _RULES = {
@@ -108,6 +108,7 @@ def test_every_page_in_every_size_language_and_scheme(browser: Browser, furnishe
             for size, scheme in itertools.product((DESK, PHONE), _SCHEMES):
                 page.set_viewport_size(size)
                 page.emulate_media(color_scheme=scheme)
+                page.wait_for_timeout(250)  # what is busy fades even for whoever asks for less motion
                 where = f"{route} {language} {size['width']} {scheme}"
                 wrong += [f"{where} {text}" for text in findings_of(page, axe)]
                 wrong += [f"{where} {text}" for text in complaints_of(page, notes, route, language)]
