@@ -1,4 +1,4 @@
-"""Find good prices: a coarse sample first, then everything, then to temperature zero.
+"""Find prices that are near the best: from nothing, over a sample of the workers.
 
 The minimisers of the smooth bound move almost linearly with the temperature,
 so two of them predict the minimiser at zero: that extrapolation is worth more
@@ -20,16 +20,11 @@ from optimizer.result import Prices
 #: Workers in the coarse sample, at least so many per fund; problems up to twice its size skip it.
 _SAMPLE, _SAMPLE_PER_FUND = 32_000, 32
 
-#: Temperatures in units of the mean score / 50: on the sample, then on all workers; without a
-#: sample; and from the prices of an earlier run.
+#: Temperatures in units of the mean score / 50; ``optimizer.refine`` goes on from the last.
 _COARSE = (1.5, 0.5, 0.2)
-_FINE = (0.1, 0.03)
-_ALL = (1.5, 0.5, 0.2, 0.1, 0.03)
-_AGAIN = (0.5, 0.2, 0.1, 0.03)
 
-#: Evaluations per temperature, and how many temperatures above the cheapest an option may lie.
+#: Evaluations per temperature.
 _STEPS = 100
-_REACH = 60.0
 
 
 class PriceSearch:
@@ -100,22 +95,17 @@ def find_prices(
         search.rescale()
     start = search.prices
     workers = len(cells.score)
-    schedule: tuple[float, ...] = _ALL
     sampled = max(_SAMPLE, _SAMPLE_PER_FUND * len(market.problem.funds))
-    near = None
     if warm:
-        schedule, near = _AGAIN, start
+        search.soft = start
     elif workers > 2 * sampled:
         rng = np.random.default_rng(seed)
         sample = np.zeros(workers, dtype=np.bool_)
         sample[rng.choice(workers, sampled, replace=False)] = True
         chosen = np.unique(np.repeat(np.arange(cells.count), cells.size)[sample])
-        start = _anneal(
-            search, chosen, workers / sampled, sample, start, _COARSE, None, unit, stopped, _FINE[0]
-        )
-        schedule, near = _FINE, start
-    if not stopped():
-        _anneal(search, np.arange(cells.count), 1.0, None, start, schedule, near, unit, stopped, None)
+        _anneal(search, chosen, workers / sampled, sample, start, unit, stopped)
+    elif not stopped():
+        _anneal(search, np.arange(cells.count), 1.0, None, start, unit, stopped)
     search.rescale()
     return search
 
@@ -126,49 +116,34 @@ def _anneal(
     weight: float,
     sample: Bool | None,
     start: Prices,
-    temperatures: tuple[float, ...],
-    near: Prices | None,
     unit: float,
     stopped: Callable[[], bool],
-    following: float | None,
-) -> Prices:
-    """Descend at falling temperatures; each next start is extrapolated from the last two.
+) -> None:
+    """Descend at falling temperatures over every option; each next start is extrapolated from the last two.
 
-    Only options within a few temperatures of the cheapest at ``near`` are kept
-    (all of them when it is ``None``: far from the best prices, options that look
-    hopeless are not); the exact bound reads them all again.
+    Every option, since far from the best prices those that look hopeless are not.
     """
+    options = gather_options(search.market, chosen, None, np.inf)
+    if not len(options.cells):
+        return
+    dual = SmoothDual(search.market, options, weight, sample)
     path: list[tuple[float, Float]] = []
-    dual: SmoothDual | None = None
-    reach = _REACH
-    for number, temperature in enumerate(temperatures):
-        if dual is None or near is not None:
-            options = gather_options(search.market, chosen, near, reach * temperature * unit)
-            if not len(options.cells):
-                return start
-            dual = SmoothDual(search.market, options, weight, sample)
-        found = dual.descend(start, temperature * unit, 1.0, _STEPS, stopped)
+    for number, temperature in enumerate(_COARSE):
+        found = dual.descend(start, temperature * unit, np.inf, _STEPS, stopped)
         path.append((temperature, dual.pack(found)))
         search.soft, search.temperature = found, temperature * unit
-        if search.offer(found) > 1.02 * search.bound and near is not None:
-            # Prices ran away from options that were left out: look wider, from the best known.
-            reach *= 4.0
-            start = near = search.prices
-            path.clear()
-            continue
-        coming = temperatures[number + 1] if number + 1 < len(temperatures) else following
+        search.offer(found)
         start = found
         if len(path) > 1:
-            zero = search.offer(dual.unpack(_extrapolate(path, 0.0)))
-            if coming is not None and zero <= search.bound:
-                start = dual.unpack(_extrapolate(path, coming))
-        near = start if near is not None else None
+            zero = search.offer(dual.unpack(extrapolate(path, 0.0)))
+            if number + 1 < len(_COARSE) and zero <= search.bound:
+                start = dual.unpack(extrapolate(path, _COARSE[number + 1]))
         if stopped():
-            break
-    return start
+            return
 
 
-def _extrapolate(path: list[tuple[float, Float]], temperature: float) -> Float:
+def extrapolate(path: list[tuple[float, Float]], temperature: float) -> Float:
+    """Where the line through the last two minimisers is at another temperature; never below zero."""
     (hot, first), (cold, second) = path[-2:]
     return np.maximum(0.0, second + (second - first) * (cold - temperature) / (hot - cold))
 

@@ -2,8 +2,8 @@
 
 Choosing which funds to open is the hard, combinatorial side of the problem.
 Small problems get it exact; here a fund that came out short is either topped
-up with workers it can carry (unfunded ones, or ones other funds give up) or
-closed and its workers offered to the others, whichever scores more.
+up with workers of other funds that can spare them, or emptied and refilled with
+unfunded ones, or closed and its workers offered to the others, whichever scores most.
 Heuristic.
 """
 
@@ -42,15 +42,46 @@ def meet_minimums(plan: Plan, stopped: Callable[[], bool]) -> None:
             continue
         fill_leftovers(plan, stopped)
         closed, value_closed = plan.snapshot(), plan.value()
-        plan.restore(before)
-        if not _top_up(plan, fund) or plan.value() <= value_closed:
-            plan.restore(closed)
+        best, best_value = closed, value_closed
+        for attempt in (_draw_in, _top_up):
+            plan.restore(before)
+            if attempt(plan, fund) and plan.value() > best_value:
+                best, best_value = plan.snapshot(), plan.value()
+        plan.restore(best)
 
 
 def _close(plan: Plan, fund: int) -> None:
     rows = np.flatnonzero((plan.arcs.fund == fund) & (plan.flow > 0))
     plan.add(rows, -plan.flow[rows])
     plan.open_fund[fund] = False
+
+
+def _draw_in(plan: Plan, fund: int) -> bool:
+    """Lift one fund to its minimum with workers of other funds that can spare them; those then refill."""
+    arcs = plan.arcs
+    mine = np.flatnonzero(arcs.fund == fund)
+    missing = int(plan.least[fund] - plan.flow[mine].sum())
+    own = np.full(plan.cells.count, -1, dtype=np.int64)
+    own[arcs.cell[mine]] = mine
+    spare = plan.taken() - plan.least
+    spare[plan.least <= 0] = np.iinfo(np.int64).max
+    donors = np.flatnonzero((plan.flow > 0) & (own[arcs.cell] >= 0) & (arcs.fund != fund))
+    donors = donors[spare[arcs.fund[donors]] > 0]
+    # The least score lost per move first: what the fund asks more than the donor.
+    dearer = arcs.price[own[arcs.cell[donors]]] - arcs.price[donors]
+    for donor in donors[np.argsort(dearer, kind="stable")]:
+        into = own[arcs.cell[donor]]
+        for _ in range(min(missing, int(plan.flow[donor]), int(spare[arcs.fund[donor]]))):
+            if not plan.fits(np.array([into]))[0]:
+                break
+            plan.add(np.array([donor]), -1)
+            plan.add(np.array([into]), 1)
+            spare[arcs.fund[donor]] -= 1
+            missing -= 1
+        if missing == 0:
+            fill_leftovers(plan, lambda: False)
+            return True
+    return False
 
 
 def _top_up(plan: Plan, fund: int) -> bool:

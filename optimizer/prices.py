@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize
 
+from optimizer.cells import Cells
 from optimizer.limits import UNLIMITED, expand
 from optimizer.market import Float, Market, pool_prices, zero_prices
 from optimizer.problem import Int32, Int64
@@ -104,7 +105,6 @@ def gather_options(
     chosen: npt.NDArray[np.integer],
     prices: Prices | None,
     margin: float,
-    surcharge: Float | None = None,
 ) -> Options:
     """The options of the chosen cells (ascending) within ``margin`` score units of the cheapest.
 
@@ -112,8 +112,6 @@ def gather_options(
     """
     cells, group = market.cells, market.cells.group[chosen]
     fund_price = np.zeros(len(market.problem.funds)) if prices is None else prices.fund
-    if surcharge is not None:
-        fund_price = fund_price + surcharge
     keep_all = prices is None
     classes = cells.cost.shape[1]
     # Lanes of these groups, and the mean cost that converts temperature to rupiah.
@@ -205,6 +203,50 @@ def gather_options(
     )
 
 
+class SurplusTable:
+    """What some cells gain by a price: scores above it, counted by level.
+
+    Scores up to 128 are exact; larger ones are rounded to 128 levels.
+    """
+
+    def __init__(self, cells: Cells, chosen: Int32, sample: npt.NDArray[np.bool_] | None = None) -> None:
+        """For the ``chosen`` cells (ascending); ``sample`` (N, in cell order) keeps some of their workers."""
+        self._unit = max(1.0, int(cells.score.max(initial=1)) / _LEVELS)
+        levels = int(np.ceil(int(cells.score.max(initial=1)) / self._unit)) + 1
+        local = np.full(cells.count, -1, dtype=np.int64)
+        local[chosen] = np.arange(len(chosen))
+        row = local[np.repeat(np.arange(cells.count), cells.size)]
+        kept = row >= 0 if sample is None else (row >= 0) & sample
+        level = np.rint(cells.score[kept] / self._unit).astype(np.int64)
+        table = np.bincount(row[kept] * (levels + 1) + level, minlength=len(chosen) * (levels + 1))
+        table = table.reshape(len(chosen), levels + 1)[:, ::-1]
+        self._above = np.zeros((len(chosen), levels + 2), dtype=np.float32)
+        self._above[:, :-1] = np.cumsum(table, axis=1)[:, ::-1]
+        self._sum = np.zeros_like(self._above)
+        self._sum[:, :-1] = np.cumsum(table * np.arange(levels, -1, -1), axis=1)[:, ::-1]
+        self._levels = levels
+        self._rows = np.arange(len(chosen))
+        #: The surplus when nothing is charged, in score units.
+        self.most = float(self._sum[:, 0].sum()) * self._unit
+
+    def at(self, price: Float, ramp: float) -> tuple[float, Float, Float]:
+        """Total surplus at a price per cell, workers accepted, and how many fewer per unit of price.
+
+        Acceptance falls over ``ramp`` score units around each score (at most one level), not at once.
+        """
+        ramp = min(1.0, ramp / self._unit)
+        x = price / self._unit
+        nearest = np.clip(np.rint(x), 0, self._levels).astype(np.int64)
+        above, total = self._above[self._rows, nearest + 1], self._sum[self._rows, nearest + 1]
+        here = self._above[self._rows, nearest] - above
+        over = nearest - x
+        part = np.clip(over / ramp + 0.5, 0.0, 1.0)
+        partial = np.where(over >= ramp / 2, over, ramp * part * part / 2)
+        surplus = float((total - above * x + here * partial).sum()) * self._unit
+        density = np.where((part > 0) & (part < 1), here / (ramp * self._unit), 0.0)
+        return surplus, above + here * part, density
+
+
 class SmoothDual:
     """The smooth stand-in for the bound over some options, and its gradient."""
 
@@ -214,32 +256,15 @@ class SmoothDual:
         options: Options,
         weight: float = 1.0,
         sample: npt.NDArray[np.bool_] | None = None,
-        surcharge: Float | None = None,
-        bonus: Float | None = None,
     ) -> None:
         """``sample`` (N, in cell order) keeps some workers, each counting ``weight`` times."""
         self.market, self.options, self.weight = market, options, weight
         cells, funds = market.cells, len(market.problem.funds)
         pools = len(market.pool_rupiah)
         self._funds, self._pools = funds, pools
-        self._surcharge = np.zeros(pools) if surcharge is None else pool_prices(market, surcharge)
-        self._unit = max(1.0, int(cells.score.max(initial=1)) / _LEVELS)
-        levels = int(np.ceil(int(cells.score.max(initial=1)) / self._unit)) + 1
-        local = np.full(cells.count, -1, dtype=np.int64)
-        local[options.cells] = np.arange(len(options.cells))
-        row = local[np.repeat(np.arange(cells.count), cells.size)]
-        chosen = row >= 0 if sample is None else (row >= 0) & sample
-        level = np.rint(cells.score[chosen] / self._unit).astype(np.int64)
-        table = np.bincount(row[chosen] * (levels + 1) + level, minlength=len(options.cells) * (levels + 1))
-        table = table.reshape(len(options.cells), levels + 1)[:, ::-1]
-        self._above = np.zeros((len(options.cells), levels + 2), dtype=np.float32)
-        self._above[:, :-1] = np.cumsum(table, axis=1)[:, ::-1]
-        self._sum = np.zeros_like(self._above)
-        self._sum[:, :-1] = np.cumsum(table * np.arange(levels, -1, -1), axis=1)[:, ::-1]
-        self._levels = levels
-        self._rows = np.arange(len(options.cells))
-        self._bonus = np.zeros(len(options.cells)) if bonus is None else bonus[options.cells]
-        self._row_of_option = np.repeat(self._rows, np.diff(options.start))
+        self.table = SurplusTable(cells, options.cells, sample)
+        rows = np.arange(len(options.cells))
+        self._row_of_option = np.repeat(rows, np.diff(options.start))
         self._is_lane = np.flatnonzero(options.lane >= 0)
         self._is_fund = np.flatnonzero(options.lane < 0)
         self._lane = options.lane[self._is_lane]
@@ -270,7 +295,7 @@ class SmoothDual:
         Single precision per option: its noise is far below the temperature.
         """
         options, pools, funds = self.options, self._pools, self._funds
-        pool_price = flat[:pools] + self._surcharge
+        pool_price = flat[:pools]
         head_price = flat[pools : pools + funds]
         room_price = np.append(flat[pools + funds :], 0.0)
         arcs = len(options.lane_pool)
@@ -294,7 +319,9 @@ class SmoothDual:
         share *= np.float32(1.0 / temperature)
         np.exp(share, out=share)
         total = np.add.reduceat(share, options.start[:-1])
-        surplus, accepted = self._surplus(least - temperature * np.log(total) - self._bonus, ramp)
+        surplus, accepted, _ = self.table.at(least - temperature * np.log(total), ramp)
+        surplus *= self.weight
+        accepted *= self.weight
         share *= (accepted / total).astype(np.float32)[self._row_of_option]
         use = np.zeros(len(flat))
         if arcs:
@@ -313,18 +340,6 @@ class SmoothDual:
         flow *= self._fund_cost
         use[:pools] += np.bincount(self._pool, weights=flow, minlength=pools)
         return float(self.capacity @ flat) + surplus, use
-
-    def _surplus(self, price: Float, ramp: float) -> tuple[float, Float]:
-        """Total surplus, and the accepted workers per cell."""
-        x = price / self._unit
-        nearest = np.clip(np.rint(x), 0, self._levels).astype(np.int64)
-        above, total = self._above[self._rows, nearest + 1], self._sum[self._rows, nearest + 1]
-        here = self._above[self._rows, nearest] - above
-        over = nearest - x
-        part = np.clip(over / ramp + 0.5, 0.0, 1.0)
-        partial = np.where(over >= ramp / 2, over, ramp * part * part / 2)
-        surplus = float((total - above * x + here * partial).sum()) * self._unit * self.weight
-        return surplus, (above + here * part) * self.weight
 
     def pack(self, prices: Prices) -> Float:
         """Prices as one vector: pools, heads, binding district caps."""
@@ -346,7 +361,7 @@ class SmoothDual:
         moving = np.flatnonzero(~self.fixed)
         scale = self.scale[moving]
         # One common factor keeps the objective near 1000, which the line search likes.
-        unit = 1000.0 / max(1.0, float(self._sum[:, 0].sum()) * self._unit * self.weight)
+        unit = 1000.0 / max(1.0, self.table.most * self.weight)
 
         best: list[Any] = [np.inf, flat.copy()]
 

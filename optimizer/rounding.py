@@ -74,30 +74,6 @@ def round_flows(
         plan.add(arc[taken], 1)
 
 
-def balance_weights(plan: Plan, asked: Float, weight: Float, rounds: int) -> Float:
-    """Scale weights per fund until they ask of it about what it has (iterative proportional fitting).
-
-    Soft flows fit every limit only on average and over all arcs; rounding
-    works on a selection of arcs, where without this some funds would be left
-    with money and others overrun.
-    """
-    cells, arcs = plan.cells, plan.arcs
-    wanted = wanted_workers(cells, asked).astype(np.float64)
-    funds = len(plan.money)
-    money = np.maximum(plan.money, 1).astype(np.float64)
-    heads = np.maximum(plan.heads, 0).astype(np.float64)
-    for _ in range(rounds):
-        mass = np.bincount(arcs.cell, weights=weight, minlength=cells.count)
-        flow = weight * (wanted / np.maximum(mass, 1e-300))[arcs.cell]
-        paid = np.bincount(arcs.fund, weights=flow * arcs.cost, minlength=funds)
-        taken = np.bincount(arcs.fund, weights=flow, minlength=funds)
-        room = np.minimum(money / np.maximum(paid, 1e-9), heads / np.maximum(taken, 1e-9))
-        # Relative to the whole, so that all funds overrun alike when more is wanted than there is.
-        spare = money.sum() / max(float(paid.sum()), 1.0)
-        weight = weight * np.clip(room / max(spare, 1e-9), 0.25, 4.0)[arcs.fund]
-    return np.maximum(weight, 1e-250)
-
-
 def fill_leftovers(plan: Plan, stopped: Callable[[], bool]) -> None:
     """Give leftover money to unfunded workers until nobody fits.
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from optimizer.apportion import apportion_flows, near_pairs, place_flows
 from optimizer.assignment import assign_workers
 from optimizer.cells import build_cells
 from optimizer.descent import PriceSearch, find_prices, soft_weights
@@ -35,17 +36,21 @@ from optimizer.prices import gather_options
 from optimizer.problem import NONE, AllocationProblem, Int32, Int64
 from optimizer.progress import Clock, Progress
 from optimizer.prove_coverage import prove_coverage
+from optimizer.refine import Refined, refine_prices
 from optimizer.replan import resume_plan
 from optimizer.result import AllocationResult, Prices, Status, TierResult
-from optimizer.rounding import balance_weights, fill_leftovers, round_flows
+from optimizer.rounding import fill_leftovers, round_flows
 from optimizer.rules import pair_accepted, pair_cost_rupiah
 from optimizer.tiers import covered_by_district, relative_gap, tier_value, worker_scores
 from optimizer.verify import verify
 
 __all__ = ["Progress", "solve"]
 
-#: Funds of a lane that rounding looks at when arcs abound.
-_MOST_PER_LANE = 32
+#: Up to so many arcs (cell x fund) rounding has all of them at hand.
+_FEW_ARCS = 400_000
+
+#: Else those within so many units (mean score / 50) of the cheapest; without soft flows, so many a lane.
+_NEAR, _MOST_PER_LANE = 0.5, 32
 
 #: How much worse than the last full solve a warm plan's gap may be.
 _WARM_LOSS = 0.0005
@@ -56,13 +61,6 @@ _BRANCHED, _BRANCHED_SHARE = 200, 0.7
 
 #: Rounds of exchanges after a warm start: the first few bring nearly all.
 _WARM_ROUNDS = 6
-
-#: Arcs above which lanes keep a choice of their funds; the weights that rounding draws by are then
-#: at least this warm (in score units), or small funds would stay unasked.
-_MOST_ARCS, _THINNED = 2_000_000, 0.05
-
-#: Rounds of balancing weights before rounding.
-_BALANCE = 8
 
 
 def solve(
@@ -92,9 +90,10 @@ def solve(
         search, plan = warm
     else:
         with clock.phase("prices"):
-            search = find_prices(market, clock, seed, previous, 0.5 * time_limit_seconds)
+            search = find_prices(market, clock, seed, previous, 0.3 * time_limit_seconds)
+            fine = refine_prices(search, _score_unit(market), seed, _until(clock, 0.5))
         with clock.phase("rounding"):
-            plan = _make_plan(market, search, clock, seed)
+            plan = _make_plan(market, search, fine, clock, seed)
         with clock.phase("tiers"):
             _serve_later_tiers(problem, policy, plan, clock)
     with clock.phase("naming"):
@@ -167,42 +166,37 @@ def _replan(
     return (search, plan) if gap <= max(usual, previous.gap) + _WARM_LOSS else None
 
 
-def _margin(arcs: int) -> float:
-    """How much dearer than the cheapest a fund may be for rounding to look at it; fewer when arcs abound."""
-    return 3.0 if arcs <= 1_000_000 else 1.5
-
-
 def _score_unit(market: Market) -> float:
     """The mean score over 50: temperatures and margins scale with it."""
     score = market.cells.score
     return max(0.02, float(score.mean()) / 50.0) if len(score) else 1.0
 
 
-def _make_plan(market: Market, search: PriceSearch, clock: Clock, seed: int) -> Plan:
-    """Whole workers on arcs: rounded from the prices, filled, exchanged, minimums kept."""
-    cells = market.cells
-    unit = _score_unit(market)
-    total = int((np.diff(cells.arc_start)[cells.group]).sum())
-    thinned = total > _MOST_ARCS
-    if total <= 400_000:
-        options = gather_options(market, np.arange(cells.count), None, np.inf)
-    else:
-        options = gather_options(market, np.arange(cells.count), search.soft, _margin(total) * unit)
-    arcs = open_arcs(market, options, search.prices, _MOST_PER_LANE if thinned else 1 << 30)
+def _make_plan(market: Market, search: PriceSearch, fine: Refined | None, clock: Clock, seed: int) -> Plan:
+    """Whole workers on arcs: made whole from the soft flows, filled, exchanged, minimums kept."""
+    cells, unit = market.cells, _score_unit(market)
+    rng = np.random.default_rng(seed)
+    every = int((np.diff(cells.arc_start)[cells.group]).sum()) <= _FEW_ARCS
+    if fine is None or every:
+        margin = np.inf if every else unit
+        options = gather_options(market, np.arange(cells.count), None if every else search.soft, margin)
+        arcs = open_arcs(market, options, search.prices, 1 << 30 if every else _MOST_PER_LANE)
+    if fine is not None:
+        flows = apportion_flows(fine, rng)
+        if not every:
+            arcs = make_arcs(market, *near_pairs(market, fine, flows, _NEAR * unit), search.prices)
     plan = Plan(cells, market.limits, market.room, arcs, market.limits.usable)
     if not len(arcs.fund):
         return plan
-    soft = make_arcs(market, arcs.cell, arcs.fund, search.soft)
-    temperature = max(0.5 * search.temperature, _THINNED * unit if thinned else 0.0)
-    weight = soft_weights(soft.price, soft.cell, cells.count, temperature)
-    weight = balance_weights(plan, search.asked, weight, rounds=_BALANCE)
-    del soft, options
-    rng = np.random.default_rng(seed)
+    if fine is not None:
+        place_flows(plan, market, fine, flows, rng)
     stopped = _until(clock, 0.85)
+    temperature = fine.temperature if fine is not None else search.temperature
+    weight = soft_weights(arcs.price, arcs.cell, cells.count, temperature)
     round_flows(plan, search.asked, weight, rng, stopped)
     clock.report("fill", value=plan.value())
     fill_leftovers(plan, _never)
-    least_gain = 3e-6 if len(market.cells.score) > 20_000 else 0.0
+    least_gain = 3e-6 if len(cells.score) > 20_000 else 0.0
     exchange_workers(plan, stopped, least_gain=least_gain)
     meet_minimums(plan, stopped)
     clock.report("exchange", value=plan.value())

@@ -1,0 +1,106 @@
+"""Soft flows made whole: every cell deals its workers out in proportion, every fund is asked for what it has.
+
+Each cell's flows are cut at whole numbers from a random start (systematic
+sampling), so no arc is off by a worker or more; but thousands of cells together
+still ask too much of one fund and too little of another. The curvature of the
+smooth bound says which small change of prices undoes that, and the same cuts
+are made again. Heuristic.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from optimizer.limits import expand
+from optimizer.market import Float, Market
+from optimizer.near import NearDual
+from optimizer.plan import Plan, accept_requests
+from optimizer.problem import Bool, Int32, Int64
+from optimizer.refine import Refined, bounded_step
+
+#: Rounds of correcting prices; most of what can be gained is gained in four.
+_ROUNDS = 8
+
+#: Damping of the correcting step: cuts jump where flows slide.
+_DAMPING = 1e-4
+
+
+def apportion_flows(fine: Refined, rng: np.random.Generator) -> Int64:
+    """Whole workers per near arc (A) that use every limit about as the soft flows do."""
+    dual, flat, temperature, ramp = fine.dual, fine.flat, fine.temperature, fine.ramp
+    cells = len(dual.arcs.cells)
+    begin, cut = rng.random(cells), rng.random(cells)
+    _, _, hessian = dual.evaluate(flat, temperature, ramp)
+    scale, prices = dual.scale(temperature), flat.copy()
+    best, least = np.zeros(len(dual.arcs.row), dtype=np.int64), np.inf
+    for _ in range(_ROUNDS):
+        _, share, accepted, _ = dual.shares(prices, temperature, ramp)
+        workers = _cut(dual, share, np.floor(accepted + begin).astype(np.int64), cut)
+        missed = dual.capacity - dual.use(workers)
+        off = float(np.abs(missed) @ flat)
+        if off < least:
+            best, least = workers, off
+        step, _ = bounded_step(hessian, missed, prices, dual.reached, _DAMPING, scale)
+        prices = np.maximum(0.0, prices + step)
+    return best
+
+
+def _cut(dual: NearDual, share: Float, workers: Int64, cut: Float) -> Int64:
+    """Deal ``workers`` per cell out over its arcs by ``share``, cut at every whole step from ``cut``."""
+    arcs = dual.arcs
+    workers = np.minimum(workers, dual.market.cells.size[arcs.cells])
+    first, last = arcs.start[:-1], arcs.start[1:] - 1
+    running = np.cumsum(share)
+    running -= (running[first] - share[first])[arcs.row]
+    whole = np.floor(np.minimum(running, 1.0) * workers[arcs.row] + cut[arcs.row]).astype(np.int64)
+    whole[last] = workers
+    whole = np.minimum(whole, workers[arcs.row])
+    dealt = np.diff(whole, prepend=0)
+    dealt[first] = whole[first]
+    return np.maximum(dealt, 0)
+
+
+def place_flows(plan: Plan, market: Market, fine: Refined, workers: Int64, rng: np.random.Generator) -> None:
+    """Put whole flows on an empty plan as far as limits allow; a pool's funds are filled one by one."""
+    arcs, near = plan.arcs, fine.dual.arcs
+    funds = max(1, len(plan.money))
+    request = np.repeat(np.arange(len(workers)), workers)
+    request = request[rng.permutation(len(request))]
+    request = request[np.argsort(near.pool[request], kind="stable")]
+    pool, cost = near.pool[request], near.cost[request]
+    fund = _fund_in_pool(market, plan.open_fund, pool, cost)
+    key = near.cells[near.row[request]].astype(np.int64) * funds + fund
+    every = arcs.cell.astype(np.int64) * funds + arcs.fund
+    order = np.argsort(every)
+    place = np.minimum(np.searchsorted(every, key, sorter=order), len(every) - 1)
+    arc = order[place]
+    arc = arc[every[arc] == key]
+    taken = accept_requests(plan, arc, rng.random(len(arc)))
+    plan.add(arc[taken], 1)
+
+
+def _fund_in_pool(market: Market, open_fund: Bool, pool: Int32, cost: Float) -> Int64:
+    """The fund that each request (sorted by pool) falls to when a pool's funds are filled in their order."""
+    paid = np.cumsum(cost)
+    first = np.flatnonzero(np.diff(pool, prepend=-1))
+    length = np.diff(np.append(first, len(pool)))
+    paid -= np.repeat(paid[first] - cost[first], length)
+    money = np.where(open_fund, market.limits.amount_rupiah, 0)[market.pool_fund].astype(np.float64)
+    through = np.cumsum(money)
+    before = np.concatenate([[0.0], through])[market.pool_start[:-1]]
+    # Whoever stands on the border of two funds falls to the one that carries more of the cost.
+    member = np.searchsorted(through, before[pool] + paid - cost / 2, side="right")
+    return market.pool_fund[np.clip(member, market.pool_start[pool], market.pool_start[pool + 1] - 1)]
+
+
+def near_pairs(market: Market, fine: Refined, workers: Int64, margin: float) -> tuple[Int64, Int64]:
+    """Cells and funds (ascending pairs) of arcs within ``margin`` of the cheapest, or in use."""
+    near = fine.dual.arcs
+    asked = fine.dual.asked(fine.flat)
+    least = np.minimum.reduceat(asked, near.start[:-1])
+    rows = np.flatnonzero((asked - least[near.row] <= margin) | (workers > 0))
+    pool = near.pool[rows]
+    owner, member = expand(market.pool_start[pool], np.diff(market.pool_start)[pool])
+    funds = max(1, len(market.problem.funds))
+    key = np.unique(near.cells[near.row[rows[owner]]].astype(np.int64) * funds + market.pool_fund[member])
+    return key // funds, key % funds

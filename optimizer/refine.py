@@ -1,0 +1,143 @@
+"""Newton's method on the smooth bound: few steps, each worth a hundred of the slope's alone.
+
+The number of prices is that of the limits, a few thousand at a nation's size,
+so the whole curvature fits in memory and a step solves one dense system with
+every price kept from falling below zero. Steps are damped as Levenberg and
+Marquardt do; the temperature falls by halves, each start extrapolated from the
+last two minimisers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import linalg
+
+from optimizer.descent import PriceSearch, extrapolate
+from optimizer.market import Float
+from optimizer.near import NearDual, gather_near
+from optimizer.problem import Bool
+
+#: Temperatures in units of the mean score / 50, and where the near arcs are gathered anew.
+_TEMPERATURES = (0.2, 0.1, 0.05, 0.025)
+_GATHER = (0.2, 0.05)
+
+#: Steps per temperature, and the fraction of the bound whose gain ends them.
+_STEPS, _SETTLED = 12, 3e-7
+
+#: Arcs are near within so many temperatures, and within one unit anyway.
+_REACH = 30.0
+
+#: Rounds of the active set: which prices stay at zero.
+_ACTIVE = 12
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Refined:
+    """The minimiser ``flat`` of the smooth bound ``dual`` at a temperature and ramp (score units)."""
+
+    dual: NearDual
+    flat: Float
+    temperature: float
+    ramp: float
+
+
+def refine_prices(search: PriceSearch, unit: float, seed: int, stopped: Callable[[], bool]) -> Refined | None:
+    """Bring the bound of ``search`` down from where it stands; the coldest minimiser, for rounding.
+
+    ``unit`` is the mean score / 50. ``None`` when not even the first temperature was reached.
+    """
+    market = search.market
+    prices = search.soft
+    done: Refined | None = None
+    path: list[tuple[float, Float]] = []
+    dual: NearDual | None = None
+    for number, temperature in enumerate(_TEMPERATURES):
+        if stopped():
+            break
+        warmth, ramp = temperature * unit, min(1.0, 5.0 * temperature) * unit
+        if dual is None or temperature in _GATHER:
+            arcs = gather_near(market, prices, max(_REACH * temperature, 1.0) * unit, 0.3 * unit, seed)
+            if not len(arcs.cells):
+                return None
+            dual = NearDual(market, arcs)
+        flat = descend(dual, dual.pack(prices), warmth, ramp, stopped)
+        prices = dual.unpack(flat)
+        path.append((temperature, flat))
+        done = Refined(dual, flat, warmth, ramp)
+        if len(path) == 1:
+            search.offer(prices)
+            continue
+        search.offer(dual.unpack(extrapolate(path, 0.0)))
+        if number + 1 < len(_TEMPERATURES):
+            prices = dual.unpack(extrapolate(path, _TEMPERATURES[number + 1]))
+    search.rescale()
+    return done
+
+
+def descend(
+    dual: NearDual, flat: Float, temperature: float, ramp: float, stopped: Callable[[], bool]
+) -> Float:
+    """Minimise the smooth bound from ``flat``; prices stay at zero or above."""
+    scale = dual.scale(temperature)
+    damping = 1e-4
+    value, gradient, hessian = dual.evaluate(flat, temperature, ramp)
+    for _ in range(_STEPS):
+        better = np.inf
+        for _ in range(6):
+            step, promised = bounded_step(hessian, gradient, flat, dual.reached, damping, scale)
+            trial = np.maximum(0.0, flat + step)
+            better = dual.value(trial, temperature, ramp)
+            if better < value and value - better > 0.05 * promised:
+                break
+            damping = max(8.0 * damping, 1e-4)
+        else:
+            return flat
+        if value - better > 0.5 * promised:
+            damping = max(damping / 8.0, 1e-8)
+        settled = value - better < _SETTLED * abs(better)
+        flat = trial
+        if settled or stopped():
+            return flat
+        value, gradient, hessian = dual.evaluate(flat, temperature, ramp)
+    return flat
+
+
+def bounded_step(
+    hessian: Float, gradient: Float, flat: Float, moving: Bool, damping: float, scale: Float
+) -> tuple[Float, float]:
+    """The damped Newton step that keeps ``flat`` + step at zero or above, and the gain it promises.
+
+    A primal-dual active set (Hintermüller, Ito and Kunisch, 2003): solve with some
+    prices fixed at zero, free those whose multiplier has the wrong sign, fix
+    those that would fall below, until nothing changes.
+    """
+    index = np.flatnonzero(moving)
+    unit = scale[index]
+    curvature = hessian[np.ix_(index, index)] * unit[:, None] * unit[None, :]
+    curvature.flat[:: len(index) + 1] += damping
+    slope, lowest = gradient[index] * unit, -flat[index] / unit
+    fixed = (lowest >= -1e-9) & (slope > 0)
+    step = np.zeros(len(index))
+    for _ in range(_ACTIVE):
+        free, still = np.flatnonzero(~fixed), np.flatnonzero(fixed)
+        step = np.where(fixed, lowest, 0.0)
+        right = -slope[free] - curvature[np.ix_(free, still)] @ lowest[still]
+        try:
+            factor = linalg.cho_factor(curvature[np.ix_(free, free)], overwrite_a=True, check_finite=False)
+        except linalg.LinAlgError:
+            # Rounding has made it indefinite: the caller damps more.
+            return np.zeros(len(flat)), np.inf
+        step[free] = linalg.cho_solve(factor, right, check_finite=False)
+        multiplier = slope + curvature @ step
+        now = np.where(fixed, multiplier > 0, step < lowest)
+        if np.array_equal(now, fixed):
+            break
+        fixed = now
+    step = np.maximum(step, lowest)
+    promised = -float(slope @ step + 0.5 * step @ (curvature @ step))
+    whole = np.zeros(len(flat))
+    whole[index] = step * unit
+    return whole, promised
