@@ -34,7 +34,7 @@ def test_plans_found_without_the_exact_search_keep_every_minimum(
     )
     problem = replace(problem, funds=funds)
     cold = optimizer.solve.solve(problem, DEFAULT_POLICY, time_limit_seconds=10)
-    standing = replace(problem.workers, current_fund=cold.fund_of_worker)
+    standing = replace(problem.workers, current_fund=cold.fund_of_worker.copy())
     standing.current_fund[:5] = NONE
     warm = optimizer.solve.solve(
         replace(problem, workers=standing), DEFAULT_POLICY, previous=cold.prices, time_limit_seconds=10

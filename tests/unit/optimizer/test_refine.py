@@ -70,7 +70,7 @@ def test_whole_flows_miss_the_limits_by_little_and_take_nobody_twice(market: Mar
     assert (flows >= 0).all()
     taken = np.bincount(arcs.row, weights=flows, minlength=len(arcs.cells))
     assert (taken <= market.cells.size[arcs.cells]).all()
-    _, share, accepted, _ = fine.dual.shares(fine.flat, fine.temperature, fine.ramp)
+    _, _, accepted, _ = fine.dual.shares(fine.flat, fine.temperature, fine.ramp)
     assert np.abs(taken - accepted).max() < 3.0
     missed = np.abs(fine.dual.capacity - fine.dual.use(flows)) @ fine.flat
     assert missed < 0.15 * search.bound
