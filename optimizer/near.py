@@ -24,6 +24,9 @@ from optimizer.result import Prices
 #: Arcs that a cell keeps at the most; every pool keeps at least so many cells, if it has them near.
 _MOST_PER_CELL, _LEAST_PER_POOL = 32, 200
 
+#: Cells that the curvature is taken over, about.
+_CURVED = 16_000
+
 #: Arcs spelled out at once.
 _CHUNK = 3_000_000
 
@@ -153,25 +156,7 @@ class NearDual:
         self.reached = np.zeros(self.size, dtype=np.bool_)
         for places in (self._pool, self._head, self._slot):
             self.reached[places] = True
-        # One row per cell, an entry per price that an arc charges.
-        extra = np.zeros(len(arcs.row), dtype=np.int64)
-        extra[arcs.head_at] += 1
-        behind = extra[arcs.slot_at].copy()
-        extra[arcs.slot_at] += 1
-        self._money_entry = np.arange(len(extra)) + np.cumsum(extra) - extra
-        self._head_entry = self._money_entry[arcs.head_at] + 1
-        self._slot_entry = self._money_entry[arcs.slot_at] + 1 + behind
-        entries = len(extra) + int(extra.sum())
-        self._indices = np.empty(entries, dtype=np.int32)
-        self._indices[self._money_entry] = self._pool
-        self._indices[self._head_entry] = self._head
-        self._indices[self._slot_entry] = self._slot
-        self._indptr = np.append(self._money_entry, entries)[arcs.start].astype(np.int32)
-        # Arcs that charge for a head and for a district at once.
-        head_of = np.full(len(arcs.row), -1, dtype=np.int64)
-        head_of[arcs.head_at] = self._head
-        self._both = np.flatnonzero(head_of[arcs.slot_at] >= 0)
-        self._head_of_slot = head_of[arcs.slot_at]
+        self._curvature = _Curvature(self, _pick_cells(market, arcs))
         # How much curvature a limit has when all of it is in use at a tie, per unit of temperature.
         mean_cost = np.bincount(self._pool, weights=arcs.cost, minlength=self.size) / np.maximum(
             1, np.bincount(self._pool, minlength=self.size)
@@ -211,33 +196,11 @@ class NearDual:
 
     def evaluate(self, flat: Float, temperature: float, ramp: float) -> tuple[float, Float, Float]:
         """The smooth bound, its gradient and its Hessian."""
-        arcs, size = self.arcs, self.size
+        arcs = self.arcs
         surplus, share, accepted, density = self.shares(flat, temperature, ramp)
-        flow = share * accepted[arcs.row]
-        gradient = self.capacity - self.use(flow)
-        data = np.empty(len(self._indices))
-        data[self._money_entry] = share * arcs.cost
-        data[self._head_entry] = share[arcs.head_at]
-        data[self._slot_entry] = share[arcs.slot_at]
-        mean = sparse.csr_matrix((data, self._indices, self._indptr), shape=(len(arcs.cells), size))
-        weighted = mean.copy()
-        weighted.data *= np.repeat(density - accepted / temperature, np.diff(self._indptr))
-        hessian: Float = (mean.T.tocsr() @ weighted).toarray()
-        flow /= temperature
-        diagonal = np.bincount(self._pool, weights=flow * arcs.cost**2, minlength=size)
-        diagonal += np.bincount(self._head, weights=flow[arcs.head_at], minlength=size)
-        diagonal += np.bincount(self._slot, weights=flow[arcs.slot_at], minlength=size)
-        hessian.flat[:: size + 1] += diagonal
-        head_flow, slot_flow = flow[arcs.head_at], flow[arcs.slot_at]
-        for one, other, weight in (
-            (self._pool[arcs.head_at], self._head, head_flow * arcs.cost[arcs.head_at]),
-            (self._pool[arcs.slot_at], self._slot, slot_flow * arcs.cost[arcs.slot_at]),
-            (self._head_of_slot[self._both], self._slot[self._both], slot_flow[self._both]),
-        ):
-            pair = np.bincount(one * size + other, weights=weight, minlength=size * size).reshape(size, size)
-            hessian += pair
-            hessian += pair.T
-        return float(self.capacity @ flat) + surplus, gradient, np.asarray(hessian)
+        gradient = self.capacity - self.use(share * accepted[arcs.row])
+        hessian = self._curvature.at(share, accepted, density, temperature)
+        return float(self.capacity @ flat) + surplus, gradient, hessian
 
     def use(self, flow: npt.NDArray[Any]) -> Float:
         """How much of every limit the flow on arcs (A, workers) uses."""
@@ -258,3 +221,76 @@ class NearDual:
         district[self.market.room_slot >= 0] = flat[self.pools + self.funds :]
         head = flat[self.pools : self.pools + self.funds].copy()
         return Prices(flat[self.market.pool_of_fund], head, district)
+
+
+def _pick_cells(market: Market, arcs: NearArcs) -> tuple[Int64, Float]:
+    """Cells that the curvature is taken over, as places in ``arcs.cells``, and what each stands for.
+
+    All of them, or a draw in proportion to their workers: a step needs its direction, not every digit.
+    """
+    size = market.cells.size[arcs.cells].astype(np.float64)
+    if len(size) <= _CURVED:
+        return np.arange(len(size)), np.ones(len(size))
+    chance = np.minimum(1.0, _CURVED * size / size.sum())
+    picked = np.flatnonzero(np.random.default_rng(len(size)).random(len(size)) < chance)
+    return picked, 1.0 / chance[picked]
+
+
+class _Curvature:
+    """Where the arcs of some cells stand in the Hessian of the smooth bound."""
+
+    def __init__(self, dual: NearDual, picked: tuple[Int64, Float]) -> None:
+        arcs, self._size = dual.arcs, dual.size
+        self._cells, self._weight = picked
+        rows, self._at = expand(arcs.start[self._cells], np.diff(arcs.start)[self._cells])
+        self._row = rows
+        self._pool = arcs.pool[self._at].astype(np.int64)
+        self._cost = arcs.cost[self._at]
+        head, slot = np.full(len(arcs.row), -1, dtype=np.int64), np.full(len(arcs.row), -1, dtype=np.int64)
+        head[arcs.head_at] = dual.pools + arcs.head.astype(np.int64)
+        slot[arcs.slot_at] = dual.pools + dual.funds + arcs.slot.astype(np.int64)
+        head, slot = head[self._at], slot[self._at]
+        self._with_head, self._with_slot = np.flatnonzero(head >= 0), np.flatnonzero(slot >= 0)
+        self._head, self._slot = head[self._with_head], slot[self._with_slot]
+        self._with_both = np.flatnonzero((head >= 0) & (slot >= 0))
+        self._both = head[self._with_both], slot[self._with_both]
+        # One row per cell, an entry per price that an arc charges.
+        extra = (head >= 0).astype(np.int64) + (slot >= 0)
+        self._money_entry = np.arange(len(extra)) + np.cumsum(extra) - extra
+        self._head_entry = self._money_entry[self._with_head] + 1
+        self._slot_entry = self._money_entry[self._with_slot] + 1 + (head[self._with_slot] >= 0)
+        entries = len(extra) + int(extra.sum())
+        self._indices = np.empty(entries, dtype=np.int32)
+        self._indices[self._money_entry] = self._pool
+        self._indices[self._head_entry] = self._head
+        self._indices[self._slot_entry] = self._slot
+        first = np.searchsorted(rows, np.arange(len(self._cells) + 1))
+        self._indptr = np.append(self._money_entry, entries)[first].astype(np.int32)
+
+    def at(self, share: Float, accepted: Float, density: Float, temperature: float) -> Float:
+        """The Hessian (limits x limits), from the shares of all arcs and the workers of all cells."""
+        size, share = self._size, share[self._at]
+        accepted, density = accepted[self._cells] * self._weight, density[self._cells] * self._weight
+        data = np.empty(len(self._indices))
+        data[self._money_entry] = share * self._cost
+        data[self._head_entry] = share[self._with_head]
+        data[self._slot_entry] = share[self._with_slot]
+        mean = sparse.csr_matrix((data, self._indices, self._indptr), shape=(len(self._cells), size))
+        weighted = mean.copy()
+        weighted.data *= np.repeat(density - accepted / temperature, np.diff(self._indptr))
+        hessian: Float = (mean.T.tocsr() @ weighted).toarray()
+        flow = share * accepted[self._row] / temperature
+        paid = flow * self._cost
+        diagonal = np.bincount(self._pool, weights=paid * self._cost, minlength=size)
+        diagonal += np.bincount(self._head, weights=flow[self._with_head], minlength=size)
+        diagonal += np.bincount(self._slot, weights=flow[self._with_slot], minlength=size)
+        hessian.flat[:: size + 1] += diagonal
+        for one, other, weight in (
+            (self._pool[self._with_head], self._head, paid[self._with_head]),
+            (self._pool[self._with_slot], self._slot, paid[self._with_slot]),
+            (*self._both, flow[self._with_both]),
+        ):
+            pair = np.bincount(one * size + other, weights=weight, minlength=size * size).reshape(size, size)
+            hessian += pair
+            hessian += pair.T
+        return np.asarray(hessian)

@@ -25,13 +25,16 @@ _TEMPERATURES = (0.2, 0.1, 0.05, 0.025)
 _GATHER = (0.2, 0.05)
 
 #: Steps per temperature, and the fraction of the bound whose gain ends them.
-_STEPS, _SETTLED = 12, 3e-7
+_STEPS, _SETTLED = 8, 2e-6
 
 #: Arcs are near within so many temperatures, and within one unit anyway.
 _REACH = 30.0
 
+#: Damping of the first step at a temperature, in natural curvatures.
+_DAMPING = 0.05
+
 #: Rounds of the active set: which prices stay at zero.
-_ACTIVE = 12
+_ACTIVE = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,21 +85,22 @@ def descend(
 ) -> Float:
     """Minimise the smooth bound from ``flat``; prices stay at zero or above."""
     scale = dual.scale(temperature)
-    damping = 1e-4
+    damping = _DAMPING
+    held: Bool | None = None
     value, gradient, hessian = dual.evaluate(flat, temperature, ramp)
     for _ in range(_STEPS):
         better = np.inf
         for _ in range(6):
-            step, promised = bounded_step(hessian, gradient, flat, dual.reached, damping, scale)
+            step, promised, held = bounded_step(hessian, gradient, flat, dual.reached, damping, scale, held)
             trial = np.maximum(0.0, flat + step)
             better = dual.value(trial, temperature, ramp)
             if better < value and value - better > 0.05 * promised:
                 break
-            damping = max(8.0 * damping, 1e-4)
+            damping = max(6.0 * damping, 1e-4)
         else:
             return flat
         if value - better > 0.5 * promised:
-            damping = max(damping / 8.0, 1e-8)
+            damping = max(damping / 6.0, 1e-8)
         settled = value - better < _SETTLED * abs(better)
         flat = trial
         if settled or stopped():
@@ -106,9 +110,17 @@ def descend(
 
 
 def bounded_step(
-    hessian: Float, gradient: Float, flat: Float, moving: Bool, damping: float, scale: Float
-) -> tuple[Float, float]:
-    """The damped Newton step that keeps ``flat`` + step at zero or above, and the gain it promises.
+    hessian: Float,
+    gradient: Float,
+    flat: Float,
+    moving: Bool,
+    damping: float,
+    scale: Float,
+    guess: Bool | None = None,
+) -> tuple[Float, float, Bool]:
+    """The damped Newton step that keeps ``flat`` + step at zero or above, the gain it promises, who is held.
+
+    ``guess`` (one per limit) are prices expected to end at zero, such as those ``held`` by the step before.
 
     A primal-dual active set (Hintermüller, Ito and Kunisch, 2003): solve with some
     prices fixed at zero, free those whose multiplier has the wrong sign, fix
@@ -119,7 +131,7 @@ def bounded_step(
     curvature = hessian[np.ix_(index, index)] * unit[:, None] * unit[None, :]
     curvature.flat[:: len(index) + 1] += damping
     slope, lowest = gradient[index] * unit, -flat[index] / unit
-    fixed = (lowest >= -1e-9) & (slope > 0)
+    fixed = (lowest >= -1e-9) & (slope > 0) if guess is None else guess[index]
     step = np.zeros(len(index))
     for _ in range(_ACTIVE):
         free, still = np.flatnonzero(~fixed), np.flatnonzero(fixed)
@@ -129,7 +141,7 @@ def bounded_step(
             factor = linalg.cho_factor(curvature[np.ix_(free, free)], overwrite_a=True, check_finite=False)
         except linalg.LinAlgError:
             # Rounding has made it indefinite: the caller damps more.
-            return np.zeros(len(flat)), np.inf
+            return np.zeros(len(flat)), np.inf, np.zeros(len(flat), dtype=np.bool_)
         step[free] = linalg.cho_solve(factor, right, check_finite=False)
         multiplier = slope + curvature @ step
         now = np.where(fixed, multiplier > 0, step < lowest)
@@ -140,4 +152,6 @@ def bounded_step(
     promised = -float(slope @ step + 0.5 * step @ (curvature @ step))
     whole = np.zeros(len(flat))
     whole[index] = step * unit
-    return whole, promised
+    held = np.zeros(len(flat), dtype=np.bool_)
+    held[index] = fixed
+    return whole, promised, held

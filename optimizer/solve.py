@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from optimizer.apportion import apportion_flows, near_pairs, place_flows
+from optimizer.apportion import apportion_flows, name_funds, near_pairs, place_flows
 from optimizer.assignment import assign_workers
 from optimizer.cells import build_cells
 from optimizer.descent import PriceSearch, find_prices, soft_weights
@@ -182,14 +182,14 @@ def _make_plan(market: Market, search: PriceSearch, fine: Refined | None, clock:
         options = gather_options(market, np.arange(cells.count), None if every else search.soft, margin)
         arcs = open_arcs(market, options, search.prices, 1 << 30 if every else _MOST_PER_LANE)
     if fine is not None:
-        flows = apportion_flows(fine, rng)
+        cell, fund = name_funds(market, fine, apportion_flows(fine, rng), rng)
         if not every:
-            arcs = make_arcs(market, *near_pairs(market, fine, flows, _NEAR * unit), search.prices)
+            arcs = make_arcs(market, *near_pairs(market, fine, cell, fund, _NEAR * unit, rng), search.prices)
     plan = Plan(cells, market.limits, market.room, arcs, market.limits.usable)
     if not len(arcs.fund):
         return plan
     if fine is not None:
-        place_flows(plan, market, fine, flows, rng)
+        place_flows(plan, cell, fund, rng)
     stopped = _until(clock, 0.85)
     temperature = fine.temperature if fine is not None else search.temperature
     weight = soft_weights(arcs.price, arcs.cell, cells.count, temperature)

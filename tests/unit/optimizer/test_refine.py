@@ -90,7 +90,10 @@ def test_a_crowded_cell_keeps_its_cheapest_and_every_pool_is_kept_by_somebody(ma
 def test_a_step_never_takes_a_price_below_zero_and_promises_what_it_gains() -> None:
     curvature = np.array([[2.0, 0.5], [0.5, 1.0]])
     slope = np.array([1.0, -1.0])
-    step, gain = bounded_step(curvature, slope, np.array([0.1, 0.0]), np.ones(2, dtype=bool), 0.0, np.ones(2))
+    step, gain, held = bounded_step(
+        curvature, slope, np.array([0.1, 0.0]), np.ones(2, dtype=bool), 0.0, np.ones(2)
+    )
     # The first price is stopped at zero, the second is the best given that.
     assert step == pytest.approx([-0.1, 1.05])
+    assert held.tolist() == [True, False]
     assert gain == pytest.approx(-(slope @ step + 0.5 * step @ curvature @ step))
