@@ -23,8 +23,9 @@ _SAMPLE, _SAMPLE_PER_FUND = 32_000, 32
 #: Temperatures in units of the mean score / 50; ``optimizer.refine`` goes on from the last.
 _COARSE = (1.5, 0.5, 0.2)
 
-#: Evaluations per temperature.
-_STEPS = 100
+#: Evaluations per temperature, and with more than so many limits.
+_STEPS = 50
+_MANY, _MORE_STEPS = 1_200, 100
 
 
 class PriceSearch:
@@ -127,9 +128,10 @@ def _anneal(
     if not len(options.cells):
         return
     dual = SmoothDual(search.market, options, weight, sample)
+    steps = _STEPS if len(dual.capacity) <= _MANY else _MORE_STEPS
     path: list[tuple[float, Float]] = []
     for number, temperature in enumerate(_COARSE):
-        found = dual.descend(start, temperature * unit, np.inf, _STEPS, stopped)
+        found = dual.descend(start, temperature * unit, np.inf, steps, stopped)
         path.append((temperature, dual.pack(found)))
         search.soft, search.temperature = found, temperature * unit
         search.offer(found)

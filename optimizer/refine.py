@@ -24,14 +24,19 @@ from optimizer.problem import Bool
 _TEMPERATURES = (0.2, 0.1, 0.05, 0.025)
 _GATHER = (0.2, 0.05)
 
-#: Steps per temperature, and the fraction of the bound whose gain ends them.
-_STEPS, _SETTLED = 8, 2e-6
+#: Steps per temperature, and the fraction of the bound whose gain ends them; with more than so many
+#: limits, where a step takes a good part of a second, fewer.
+_STEPS, _SETTLED = 12, 5e-7
+_MANY, _FEW_STEPS, _SOON_SETTLED = 1_200, 8, 2e-6
 
 #: Arcs are near within so many temperatures, and within one unit anyway.
 _REACH = 30.0
 
-#: Damping of the first step at a temperature, in natural curvatures.
+#: Damping of the very first step, in natural curvatures.
 _DAMPING = 0.05
+
+#: A bound so many times the best known says that the search went astray.
+_ASTRAY = 1.003
 
 #: Rounds of the active set: which prices stay at zero.
 _ACTIVE = 5
@@ -57,6 +62,7 @@ def refine_prices(search: PriceSearch, unit: float, seed: int, stopped: Callable
     done: Refined | None = None
     path: list[tuple[float, Float]] = []
     dual: NearDual | None = None
+    damping = _DAMPING
     for number, temperature in enumerate(_TEMPERATURES):
         if stopped():
             break
@@ -66,29 +72,37 @@ def refine_prices(search: PriceSearch, unit: float, seed: int, stopped: Callable
             if not len(arcs.cells):
                 return None
             dual = NearDual(market, arcs)
-        flat = descend(dual, dual.pack(prices), warmth, ramp, stopped)
-        prices = dual.unpack(flat)
+        flat, damping = descend(dual, dual.pack(prices), warmth, ramp, stopped, damping)
+        found = dual.unpack(flat)
         path.append((temperature, flat))
-        done = Refined(dual, flat, warmth, ramp)
-        if len(path) == 1:
-            search.offer(prices)
+        offered = search.offer(found if len(path) == 1 else dual.unpack(extrapolate(path, 0.0)))
+        if offered > _ASTRAY * search.bound:
+            # Prices ran away from arcs that were left out: gather anew around the best known.
+            prices, dual = search.prices, None
+            path.clear()
             continue
-        search.offer(dual.unpack(extrapolate(path, 0.0)))
-        if number + 1 < len(_TEMPERATURES):
+        prices, done = found, Refined(dual, flat, warmth, ramp)
+        if len(path) > 1 and number + 1 < len(_TEMPERATURES):
             prices = dual.unpack(extrapolate(path, _TEMPERATURES[number + 1]))
     search.rescale()
     return done
 
 
 def descend(
-    dual: NearDual, flat: Float, temperature: float, ramp: float, stopped: Callable[[], bool]
-) -> Float:
-    """Minimise the smooth bound from ``flat``; prices stay at zero or above."""
+    dual: NearDual,
+    flat: Float,
+    temperature: float,
+    ramp: float,
+    stopped: Callable[[], bool],
+    damping: float = _DAMPING,
+) -> tuple[Float, float]:
+    """Minimise the smooth bound from ``flat``, prices at zero or above; also the damping it ended with."""
+    many = dual.size > _MANY
+    steps, least_gain = (_FEW_STEPS, _SOON_SETTLED) if many else (_STEPS, _SETTLED)
     scale = dual.scale(temperature)
-    damping = _DAMPING
     held: Bool | None = None
     value, gradient, hessian = dual.evaluate(flat, temperature, ramp)
-    for _ in range(_STEPS):
+    for _ in range(steps):
         better = np.inf
         for _ in range(6):
             step, promised, held = bounded_step(hessian, gradient, flat, dual.reached, damping, scale, held)
@@ -98,15 +112,15 @@ def descend(
                 break
             damping = max(6.0 * damping, 1e-4)
         else:
-            return flat
+            return flat, damping
         if value - better > 0.5 * promised:
             damping = max(damping / 6.0, 1e-8)
-        settled = value - better < _SETTLED * abs(better)
+        settled = value - better < least_gain * abs(better)
         flat = trial
         if settled or stopped():
-            return flat
+            break
         value, gradient, hessian = dual.evaluate(flat, temperature, ramp)
-    return flat
+    return flat, damping
 
 
 def bounded_step(
