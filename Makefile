@@ -42,8 +42,9 @@ setup-dev: $(DEV)
 demo: $(RUNTIME)
 	@$(BIN)/python -m gotong demo $(ARGS)
 
+# Two processes, each with its own broker and database; a file's tests stay together, they share what they start.
 test: check tools
-	$(PYTEST) $(ARGS)
+	$(PYTEST) -n 2 --dist loadfile $(ARGS)
 
 test-long: $(DEV) tools
 	$(PYTEST) -m "long and not faults" --timeout 1800 $(ARGS)

@@ -115,7 +115,11 @@ def test_a_made_key_makes_a_vault_and_a_ring_is_read_newest_first() -> None:
     assert Vault.from_text(ring).hash_nik(NIK) == Vault.from_text(oldest).hash_nik(NIK)
 
 
-@pytest.mark.parametrize("text", ["", "secret", "c2VjcmV0", "!" * 44, make_master_key() + ",x"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "secret", "c2VjcmV0", "!" * 44, make_master_key() + ",x"],
+    ids=["empty", "a word", "too short", "no base64", "one good one bad"],
+)
 def test_a_wrong_master_key_is_refused_without_being_shown(text: str) -> None:
     with pytest.raises(ValueError, match=r"^key \d (is not base64|has \d+ bytes instead of 32)$"):
         decode_master_keys(text)
