@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import atexit
 import fcntl
+import hashlib
 import importlib.util
 import os
 import pwd
@@ -436,7 +437,14 @@ def _make_socket_folder(folder: Path, user: pwd.struct_passwd | None) -> Path:
         base = tempfile.gettempdir()
         if len(base) > 60 or not _PLAIN_PATH.fullmatch(base):
             base = "/tmp"  # noqa: S108 - only when TMPDIR is no use; mkdtemp makes it private
-        socket_folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY_PREFIX, dir=base))
+        # The same name at every start: clients that wait for the server to return keep its address.
+        mark = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
+        socket_folder = Path(base) / f"{_TEMPORARY_PREFIX}{mark}"
+        try:
+            socket_folder.mkdir(mode=0o700)
+        except FileExistsError:
+            # Somebody else's, or left by a process that was killed before it wrote the link.
+            socket_folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY_PREFIX, dir=base))
         in_folder.symlink_to(socket_folder)
     if user is not None:
         os.chown(socket_folder, user.pw_uid, user.pw_gid)

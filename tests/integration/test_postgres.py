@@ -112,6 +112,15 @@ def test_only_this_user_can_reach_the_socket(tmp_path: Path) -> None:
         assert folder.stat().st_mode & 0o077 == 0
 
 
+def test_a_restarted_server_keeps_its_address_also_in_a_folder_with_a_long_path(tmp_path: Path) -> None:
+    server = EmbeddedPostgres(tmp_path / ("x" * 120))
+    addresses = []
+    for _ in range(2):
+        addresses.append(server.start())
+        server.stop()
+    assert addresses[0] == addresses[1]
+
+
 @pytest.mark.parametrize(
     "name", ["with a blank", "ünïcödé", "deep/" + "x" * 120], ids=["blank", "unicode", "long"]
 )

@@ -92,6 +92,8 @@ def test_a_worker_killed_anywhere_loses_nothing_and_repeats_nothing(
     send_everything(small)
     start_worker(small, failpoint=failpoint).wait_killed()
     worker = start_worker(small)
+    # The killed one may have finished everything while it lingered; this one must still read it all again.
+    worker.wait_running()
     await_true(lambda: count(engine, "coverage_need", "state = 'proposed'") == EVENTS, explain=worker.raw_log)
     assert_exactly_once(engine, range(EVENTS))
     assert count(engine, "fund") == 1
