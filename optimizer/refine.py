@@ -36,7 +36,7 @@ _REACH = 30.0
 _DAMPING = 0.05
 
 #: A bound so many times the best known says that the search went astray.
-_ASTRAY = 1.003
+_ASTRAY = 1.01
 
 #: Rounds of the active set: which prices stay at zero.
 _ACTIVE = 5
