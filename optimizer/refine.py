@@ -32,8 +32,8 @@ _MANY, _FEW_STEPS, _SOON_SETTLED = 1_200, 8, 2e-6
 #: Arcs are near within so many temperatures, and within one unit anyway.
 _REACH = 30.0
 
-#: Damping of the very first step, in natural curvatures.
-_DAMPING = 0.05
+#: Damping of the very first step and the least of any, in natural curvatures; tries of a step.
+_DAMPING, _LEAST_DAMPING, _TRIES = 0.05, 1e-4, 8
 
 #: A bound so many times the best known says that the search went astray.
 _ASTRAY = 1.01
@@ -104,17 +104,17 @@ def descend(
     value, gradient, hessian = dual.evaluate(flat, temperature, ramp)
     for _ in range(steps):
         better = np.inf
-        for _ in range(6):
+        for _ in range(_TRIES):
             step, promised, held = bounded_step(hessian, gradient, flat, dual.reached, damping, scale, held)
             trial = np.maximum(0.0, flat + step)
             better = dual.value(trial, temperature, ramp)
             if better < value and value - better > 0.05 * promised:
                 break
-            damping = max(6.0 * damping, 1e-4)
+            damping *= 6.0
         else:
             return flat, damping
         if value - better > 0.5 * promised:
-            damping = max(damping / 6.0, 1e-8)
+            damping = max(damping / 6.0, _LEAST_DAMPING)
         settled = value - better < least_gain * abs(better)
         flat = trial
         if settled or stopped():
