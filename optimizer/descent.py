@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from optimizer.market import Float, Market, pool_prices, zero_prices
+from optimizer.market import Float, Market, pool_prices, score_unit, zero_prices
 from optimizer.prices import SmoothDual, capacity_value, cell_prices, exact_bound, gather_options
 from optimizer.problem import Bool, Int32, Int64
 from optimizer.progress import Clock
@@ -81,7 +81,7 @@ def find_prices(
     search = PriceSearch(market, clock)
     search.offer(zero_prices(market.problem))
     cells = market.cells
-    unit = max(0.02, float(cells.score.mean()) / 50.0) if len(cells.score) else 1.0
+    unit = score_unit(market)
 
     def stopped() -> bool:
         return clock.was_cancelled or clock.seconds > deadline_seconds

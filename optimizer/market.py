@@ -127,6 +127,12 @@ def pool_prices(market: Market, fund_price: Float) -> Float:
     return np.asarray(np.bincount(market.pool_of_fund, weights=fund_price) / members)
 
 
+def score_unit(market: Market) -> float:
+    """The mean score over 50: temperatures and margins scale with it."""
+    score = market.cells.score
+    return max(0.02, float(score.mean()) / 50.0) if len(score) else 1.0
+
+
 def zero_prices(problem: AllocationProblem) -> Prices:
     """Prices that charge nothing."""
     funds = len(problem.funds)

@@ -28,7 +28,7 @@ from optimizer.later_tiers import (
     shift_to_companies,
 )
 from optimizer.limits import find_limits
-from optimizer.market import Market, build_market
+from optimizer.market import Market, build_market, score_unit
 from optimizer.minimums import meet_minimums
 from optimizer.plan import Plan, make_arcs, open_arcs
 from optimizer.policy import Policy
@@ -91,7 +91,7 @@ def solve(
     else:
         with clock.phase("prices"):
             search = find_prices(market, clock, seed, previous, 0.3 * time_limit_seconds)
-            fine = refine_prices(search, _score_unit(market), seed, _until(clock, 0.5))
+            fine = refine_prices(search, score_unit(market), seed, _until(clock, 0.5))
         with clock.phase("rounding"):
             plan = _make_plan(market, search, fine, clock, seed)
         with clock.phase("tiers"):
@@ -150,7 +150,7 @@ def _replan(
     with clock.phase("replan"):
         search = PriceSearch(market, clock)
         search.offer(previous)
-        unit = _score_unit(market)
+        unit = score_unit(market)
         plan = resume_plan(problem, market, search, 3.0 * unit)
         weight = soft_weights(plan.arcs.price, plan.arcs.cell, market.cells.count, 0.2 * unit)
         stopped = _until(clock, 0.5)
@@ -166,15 +166,9 @@ def _replan(
     return (search, plan) if gap <= max(usual, previous.gap) + _WARM_LOSS else None
 
 
-def _score_unit(market: Market) -> float:
-    """The mean score over 50: temperatures and margins scale with it."""
-    score = market.cells.score
-    return max(0.02, float(score.mean()) / 50.0) if len(score) else 1.0
-
-
 def _make_plan(market: Market, search: PriceSearch, fine: Refined | None, clock: Clock, seed: int) -> Plan:
     """Whole workers on arcs: made whole from the soft flows, filled, exchanged, minimums kept."""
-    cells, unit = market.cells, _score_unit(market)
+    cells, unit = market.cells, score_unit(market)
     rng = np.random.default_rng(seed)
     every = int((np.diff(cells.arc_start)[cells.group]).sum()) <= _FEW_ARCS
     if fine is None or every:
