@@ -8,9 +8,6 @@ that ends here with every tier proven is optimal in the policy's exact sense.
 from __future__ import annotations
 
 import math
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,15 +15,12 @@ from ortools.sat.python import cp_model
 
 from optimizer.policy import Policy
 from optimizer.problem import NONE, AllocationProblem, FundKind, Int32, Int64
-from optimizer.progress import Clock
+from optimizer.progress import Clock, stopped_on_cancel
 from optimizer.rules import pair_accepted, pair_cost_rupiah
 from optimizer.tiers import covered_by_district, worker_scores
 
 #: Largest number of worker-fund pairs that is tried exactly.
 EXACT_PAIRS = 6_000
-
-#: How often a running search asks whether the caller has cancelled.
-_POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +162,7 @@ def solve_exactly(
         built.model.maximize(expression)
         built.hint(plan)
         solver = _solver(clock, seed)
-        with _stopped_on_cancel(solver, clock):
+        with stopped_on_cancel(solver.stop_search, clock):
             status = solver.solve(built.model)
         if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
             break
@@ -194,23 +188,3 @@ def _solver(clock: Clock, seed: int) -> cp_model.CpSolver:
     solver.parameters.num_workers = 8
     solver.parameters.random_seed = seed
     return solver
-
-
-@contextmanager
-def _stopped_on_cancel(solver: cp_model.CpSolver, clock: Clock) -> Iterator[None]:
-    """Ask for a cancel while the library searches, whether or not it finds solutions."""
-    done = threading.Event()
-
-    def watch() -> None:
-        while not done.wait(_POLL_SECONDS):
-            if clock.was_cancelled:
-                # Again until it ends: a search that has not begun yet forgets the first call.
-                solver.stop_search()
-
-    thread = threading.Thread(target=watch, name="cancel", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()

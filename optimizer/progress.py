@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+
+#: How often a library's search looks for a cancel.
+_POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,3 +94,23 @@ class Clock:
         if self.value is not None and self.bound is not None:
             gap = max(0.0, self.bound - self.value) / max(abs(self.bound), 1.0)
         self._on_progress(Progress(phase, self.seconds, self.value, self.bound, gap))
+
+
+@contextmanager
+def stopped_on_cancel(stop: Callable[[], object], clock: Clock) -> Iterator[None]:
+    """Call ``stop`` when the caller cancels while a library searches, whether or not it finds solutions."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(_POLL_SECONDS):
+            if clock.was_cancelled:
+                # Again until it ends: a search that has not begun yet forgets the first call.
+                stop()
+
+    thread = threading.Thread(target=watch, name="cancel", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()

@@ -8,25 +8,19 @@ alike but for being cheaper, choosier or less urgent go in order, so the search 
 from __future__ import annotations
 
 import math
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 from ortools.linear_solver import pywraplp
 
 from optimizer.problem import NONE, AllocationProblem, Bool, Int32, Int64
-from optimizer.progress import Clock
+from optimizer.progress import Clock, stopped_on_cancel
 from optimizer.result import Prices
 from optimizer.rules import pair_accepted, pair_cost_rupiah
 from optimizer.verify import find_violations
 
 #: The solver's bound is a floating sum; coverage is an integer, so this much is far more than its error.
 _SLACK = 0.01
-
-#: How often a running search asks whether the caller has cancelled.
-_POLL_SECONDS = 0.2
 
 #: Comparisons of workers (pairs x funds) done at once, to bound memory.
 _CHUNK = 8_000_000
@@ -211,7 +205,7 @@ class _Search:
         )
         solver.SetTimeLimit(max(10, int(1000 * seconds)))
         solver.SetSolverSpecificParametersAsString(f"randomization/randomseedshift = {seed % (1 << 30)}")
-        with _interrupted_on_cancel(solver, clock):
+        with stopped_on_cancel(solver.InterruptSolve, clock):
             status = solver.Solve()
         if status == pywraplp.Solver.INFEASIBLE:
             return None, nothing_better
@@ -222,22 +216,3 @@ class _Search:
         plan = np.full(len(self.scores), NONE, dtype=np.int32)
         plan[self.worker[values]] = self.fund[values]
         return plan, math.floor(bound + _SLACK)
-
-
-@contextmanager
-def _interrupted_on_cancel(solver: pywraplp.Solver, clock: Clock) -> Iterator[None]:
-    """Stop the library's search when the caller has cancelled."""
-    done = threading.Event()
-
-    def watch() -> None:
-        while not done.wait(_POLL_SECONDS):
-            if clock.was_cancelled:
-                solver.InterruptSolve()
-
-    thread = threading.Thread(target=watch, name="cancel", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
