@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 _PANEL = "Running"
+#: Longer than a browser or a proxy before us keeps an idle connection: who closes it first should be them.
+_KEEP_ALIVE_SECONDS = 75
 
 Port = Annotated[
     int | None,
@@ -81,6 +83,7 @@ def portal(port: Port = None) -> None:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=3,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         lifespan="off",
     )
     inherited = os.environ.get(SOCKET_VARIABLE, "")

@@ -119,8 +119,8 @@ def run_alert_job(engine: Engine, job: str, tariffs: TariffTable, slot: dt.datet
     opened = 0
     for regency in regencies:
         with engine.begin() as connection:
-            lock_scope(connection, regency.code)
             if job == "minute":
+                lock_scope(connection, regency.code)
                 opened += judge_minute(connection, regency.code, now)
             else:
                 opened += judge_hour(connection, regency.code, regency.timezone, tariffs, now)
@@ -160,7 +160,12 @@ def judge_minute(connection: Connection, regency: str, now: dt.datetime) -> int:
 def judge_hour(
     connection: Connection, regency: str, timezone: str, tariffs: TariffTable, now: dt.datetime
 ) -> int:
-    """Forecasts, districts, waiting lists, payments and refusals."""
+    """Forecasts, districts, waiting lists, payments and refusals.
+
+    Forecasting takes seconds. Nobody but this job judges these kinds, so it reads in a seat of its own and
+    takes the regency's only to judge: balance events do not wait for the forecasts.
+    """
+    lock_scope(connection, f"{regency} by the hour")
     today = now.astimezone(ZoneInfo(timezone)).date()
     period = str(today.year)
     keep_coverage(connection, regency, today)
@@ -214,6 +219,7 @@ def judge_hour(
         "pledge_unpaid",
         "enrolment_refused",
     )
+    lock_scope(connection, regency)
     return settle_alerts(connection, regency, readings, now, whole)
 
 

@@ -158,7 +158,11 @@ async def _ask(
     address = path.format_map(
         {name: next(values) for name, values in samples.items() if f"{{{name}}}" in path}
     )
-    answer = await client.get(portal.url + address, headers=portal.people[role].headers())
+    try:
+        answer = await client.get(portal.url + address, headers=portal.people[role].headers())
+    except httpx.TransportError:
+        timings.failed += 1
+        return
     timings.milliseconds.append((time.perf_counter() - due) * 1000)
     if answer.status_code != 200:
         timings.failed += 1

@@ -13,6 +13,7 @@ import socket
 import threading
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -29,7 +30,7 @@ from tests.event_builders import CONTEXT, VAULT, envelope
 from tests.integration.portal.site import add_person
 from tests.integration.test_allocate import add_needs, allocate, engine
 from tests.integration.test_review import request
-from workflow import deliver_webhook
+from workflow import alert_schedule, deliver_webhook
 from workflow.alert_channels import add_webhook
 from workflow.alert_readings import judge_balances, read_funds
 from workflow.alert_schedule import run_alert_job
@@ -42,6 +43,7 @@ from workflow.deliver_webhook import (
     make_secret,
     send_webhook,
 )
+from workflow.forecast_funds import FundOutlook, forecast_regency
 from workflow.raise_alert import escalate_alerts, lock_scope, settle_alerts
 from workflow.review import Batch, decide
 
@@ -315,6 +317,25 @@ def test_the_hour_reads_every_district_and_forecasts_every_fund(engine: Engine, 
     assert found["fund_lapse"]["waiting"] + found["fund_lapse"]["stopped"] <= 30
     assert rows(engine, "SELECT count(*) FROM fund_forecast") == [(1,)]
     assert run_alert_job(engine, "hour", default_table(), now, now) == 0, "another process has done it"
+
+
+def test_balances_are_judged_while_the_hour_forecasts(
+    engine: Engine, officer: uuid.UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply_fund(engine, pledge(amount_rupiah=1_000_000))
+    set_reserved(engine, 0.8)
+    opened = []
+
+    def forecast_and_judge(*arguments: Any) -> list[FundOutlook]:
+        outlooks = forecast_regency(*arguments)
+        with ThreadPoolExecutor(1) as other:
+            opened.append(other.submit(judge, engine).result(timeout=20))
+        return outlooks
+
+    monkeypatch.setattr(alert_schedule, "forecast_regency", forecast_and_judge)
+    now = dt.datetime.now(dt.UTC)
+    run_alert_job(engine, "hour", default_table(), now, now)
+    assert opened == [1]
 
 
 def test_a_name_that_answers_otherwise_the_second_time_leads_nowhere_else(
