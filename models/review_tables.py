@@ -131,7 +131,10 @@ class RejectedMatch(Base):
 
 
 class FundedMonth(Base):
-    """A programme month of a worker that committed money pays. The key refuses to pay it twice."""
+    """A programme month of a worker that committed money pays. The key refuses to pay it twice.
+
+    A trigger (migration 0017) refuses another worker than the line's, once for each statement.
+    """
 
     __tablename__ = "funded_month"
     __table_args__ = (
@@ -140,7 +143,7 @@ class FundedMonth(Base):
         Index("ix_funded_month_proposal", "proposal_id"),
     )
 
-    worker_id: Mapped[int] = mapped_column(ForeignKey("worker.id"), primary_key=True)
+    worker_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     programme: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
     month: Mapped[dt.date] = mapped_column(primary_key=True)
     proposal_id: Mapped[int] = mapped_column(ForeignKey("proposal.id"))

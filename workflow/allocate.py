@@ -123,7 +123,9 @@ def _begin_run(
     """Take the next generation and the signals seen so far; ends runs that a crash left open."""
     with engine.begin() as connection:
         home = connection.execute(
-            select(Regency.timezone, Regency.halted_reason).where(Regency.code == regency).with_for_update()
+            select(Regency.timezone, Regency.halted_reason)
+            .where(Regency.code == regency)
+            .with_for_update(key_share=True)
         ).one_or_none()
         if home is None:
             raise LookupError(f"regency {regency} is not served here")

@@ -149,7 +149,7 @@ def change_fund(
     seen = connection.execute(this_fund).one_or_none()
     if seen is not None and _may_release(seen, change, values):
         lock_undecided(connection, seen.id)
-    standing = connection.execute(this_fund.with_for_update()).one_or_none()
+    standing = connection.execute(this_fund.with_for_update(key_share=True)).one_or_none()
     if standing is None:
         fund_id = connection.execute(insert(Fund).values(values).returning(Fund.id)).scalar_one()
         if total_rupiah := _total_rupiah(change):

@@ -39,7 +39,7 @@ class Movement:
 
 @dataclass(frozen=True, slots=True)
 class LockedFund:
-    """A fund held FOR UPDATE in this transaction, with the end of its journal."""
+    """A fund held FOR NO KEY UPDATE in this transaction, with the end of its journal."""
 
     id: int
     code: str
@@ -51,7 +51,7 @@ class LockedFund:
 
 
 def lock_funds(connection: Connection, fund_ids: Iterable[int]) -> dict[int, LockedFund]:
-    """Lock funds FOR UPDATE in id order (one order for all, so writers never deadlock)."""
+    """Lock funds FOR NO KEY UPDATE in id order (one order for all, so writers never deadlock)."""
     wanted = sorted(set(fund_ids))
     if not wanted:
         return {}
@@ -59,7 +59,7 @@ def lock_funds(connection: Connection, fund_ids: Iterable[int]) -> dict[int, Loc
         select(Fund.id, Fund.code, Fund.regency_code, Fund.revision, *_BALANCES)
         .where(Fund.id.in_(wanted))
         .order_by(Fund.id)
-        .with_for_update()
+        .with_for_update(key_share=True)
     ).all()
     # A second statement, so that its snapshot sees what the lock's former holder committed.
     ends = {

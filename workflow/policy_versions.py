@@ -136,7 +136,9 @@ def choose_policy(
     Raises :class:`PolicyUnknownError`.
     """
     with engine.begin() as connection:
-        if not connection.scalar(select(Regency.code).where(Regency.code == regency).with_for_update()):
+        if not connection.scalar(
+            select(Regency.code).where(Regency.code == regency).with_for_update(key_share=True)
+        ):
             raise PolicyUnknownError(f"regency {regency} is not served here")
         shipped = (name, version) == (SHIPPED, 0)
         if not shipped and not connection.scalar(

@@ -128,7 +128,7 @@ def propose(
     home = connection.execute(
         select(Regency.generation, Regency.halted_reason)
         .where(Regency.code == snapshot.regency)
-        .with_for_update()
+        .with_for_update(key_share=True)  # reports come in meanwhile: their rows refer to this one
     ).one()
     if home.generation != generation:
         raise PlanOutdatedError(f"generation {generation} was overtaken by {home.generation}")

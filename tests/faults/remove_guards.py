@@ -344,6 +344,20 @@ GUARDS: Final = (
         'sa.PrimaryKeyConstraint("worker_id", "programme", "month", "proposal_id", name',
         (f"{REVIEW}test_a_month_is_never_funded_twice",),
     ),
+    Guard(
+        "a run that is being stored keeps no report waiting",
+        "workflow/propose.py",
+        "with_for_update(key_share=True)",
+        "with_for_update()",
+        (f"{CROSSING}test_reports_need_not_wait_for_a_run_that_is_being_stored",),
+    ),
+    Guard(
+        "a month is of its line's worker",
+        "models/migrations/versions/0017_month_of_its_worker.py",
+        "n.worker_id <> f.worker_id",
+        "false",
+        (f"{REVIEW}test_a_month_is_paid_for_its_lines_own_worker",),
+    ),
     # --- enrolment
     Guard(
         "a line is sent once",

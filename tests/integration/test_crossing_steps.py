@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import Connection, Engine, event, text, update
 from sqlalchemy.exc import DBAPIError
 
+import workflow.allocate
 from models.event import PledgeChanged
 from models.journal import Cause
 from models.tables import Fund
@@ -26,6 +27,7 @@ from workflow.dead_letter import list_dead_letters
 from workflow.expire import expire_funds
 from workflow.fund_change import change_funds
 from workflow.halt import halt_regencies
+from workflow.propose import close_run
 from workflow.register import register_workers
 from workflow.review import (
     Batch,
@@ -116,6 +118,24 @@ def test_two_events_that_make_the_same_fund_at_once_are_both_accepted(engine: En
     assert results == [["created"], ["changed"]]
     assert list_dead_letters(engine) == []
     assert money(engine)[0] == 300_000
+
+
+def test_reports_need_not_wait_for_a_run_that_is_being_stored(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_needs(engine, 1)
+    apply_fund(engine, pledge(amount_rupiah=500_000))
+
+    def close_while_a_report_comes(*arguments: Any) -> None:
+        with engine.begin() as another:
+            another.execute(text("SET LOCAL lock_timeout = '2s'"))
+            another.execute(
+                text("INSERT INTO allocation_signal (regency_code) VALUES (:code)"), {"code": KUKAR}
+            )
+        close_run(*arguments)
+
+    monkeypatch.setattr(workflow.allocate, "close_run", close_while_a_report_comes)
+    assert allocate(engine).status == "OPTIMAL"
 
 
 def test_what_a_fund_no_longer_accepts_is_not_signed(engine: Engine, batch: Batch) -> None:

@@ -303,6 +303,23 @@ def test_a_month_is_never_funded_twice(engine: Engine, batch: Batch) -> None:
     assert money(engine)[2] == ALL_THREE_RUPIAH
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO funded_month (worker_id, programme, month, proposal_id)"
+        " SELECT worker_id + 1, 1, date '2029-01-01', min(proposal_id) FROM funded_month GROUP BY worker_id",
+        "UPDATE funded_month SET worker_id = worker_id + 100",
+    ],
+)
+def test_a_month_is_paid_for_its_lines_own_worker(engine: Engine, batch: Batch, statement: str) -> None:
+    decide(engine, request(engine, batch), NOW)
+    with (
+        pytest.raises(IntegrityError, match="of the worker whom its line is for"),
+        engine.begin() as connection,
+    ):
+        connection.execute(text(statement))
+
+
 def test_two_lines_of_one_batch_do_not_pay_the_same_month(engine: Engine, batch: Batch) -> None:
     with engine.begin() as connection:
         connection.execute(
