@@ -19,9 +19,6 @@ from optimizer.progress import Clock, stopped_on_cancel
 from optimizer.rules import pair_accepted, pair_cost_rupiah
 from optimizer.tiers import covered_by_district, worker_scores
 
-#: Largest number of worker-fund pairs that is tried exactly.
-EXACT_PAIRS = 6_000
-
 
 @dataclass(frozen=True, slots=True)
 class ExactTier:

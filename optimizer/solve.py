@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from optimizer.apportion import apportion_flows, name_funds, near_pairs, place_flows
 from optimizer.assignment import assign_workers
 from optimizer.cells import build_cells
 from optimizer.descent import PriceSearch, find_prices, soft_weights
-from optimizer.exact import EXACT_PAIRS, ExactOutcome, solve_exactly
 from optimizer.exchange import exchange_workers
 from optimizer.later_tiers import (
     apbd_bound,
@@ -33,9 +34,8 @@ from optimizer.minimums import meet_minimums
 from optimizer.plan import Plan, make_arcs, open_arcs
 from optimizer.policy import Policy
 from optimizer.prices import gather_options
-from optimizer.problem import NONE, AllocationProblem, Int32, Int64
+from optimizer.problem import NONE, AllocationProblem, Bool, Int32, Int64
 from optimizer.progress import Clock, Progress
-from optimizer.prove_coverage import prove_coverage
 from optimizer.refine import Refined, refine_prices
 from optimizer.replan import resume_plan
 from optimizer.result import AllocationResult, Prices, Status, TierResult
@@ -43,6 +43,9 @@ from optimizer.rounding import fill_leftovers, round_flows
 from optimizer.rules import pair_accepted, pair_cost_rupiah
 from optimizer.tiers import covered_by_district, relative_gap, tier_value, worker_scores
 from optimizer.verify import verify
+
+if TYPE_CHECKING:
+    from optimizer.exact import ExactOutcome
 
 __all__ = ["Progress", "solve"]
 
@@ -54,6 +57,9 @@ _NEAR, _MOST_PER_LANE = 0.5, 32
 
 #: How much worse than the last full solve a warm plan's gap may be.
 _WARM_LOSS = 0.0005
+
+#: Largest number of worker-fund pairs that is tried exactly.
+EXACT_PAIRS = 6_000
 
 #: Pairs from which coverage goes to branch and bound first (below, CP-SAT closes it at once), and the
 #: share of the time that is left which it may take.
@@ -89,11 +95,13 @@ def solve(
     if warm is not None:
         search, plan = warm
     else:
-        with clock.phase("prices"):
-            search = find_prices(market, clock, seed, previous, 0.3 * time_limit_seconds)
-            fine = refine_prices(search, score_unit(market), seed, _until(clock, 0.5))
-        with clock.phase("rounding"):
-            plan = _make_plan(market, search, fine, clock, seed)
+        # On a full machine threads of linear algebra wait for each other many times longer than they work.
+        with threadpool_limits(1, user_api="blas"):
+            with clock.phase("prices"):
+                search = find_prices(market, clock, seed, previous, 0.3 * time_limit_seconds)
+                fine = refine_prices(search, score_unit(market), seed, _until(clock, 0.5))
+            with clock.phase("rounding"):
+                plan = _make_plan(market, search, fine, clock, seed)
         with clock.phase("tiers"):
             _serve_later_tiers(problem, policy, plan, clock)
     with clock.phase("naming"):
@@ -103,15 +111,10 @@ def solve(
     pairs = int(cells.degree[cells.group] @ cells.size)
     if not clock.stopped and 0 < pairs <= EXACT_PAIRS:
         with clock.phase("exact"):
-            if pairs >= _BRANCHED and policy.tiers[0].name == "coverage":
-                proof = prove_coverage(
-                    problem, scores, limits.usable, search.prices, search.bound, fund_of_worker, clock,
-                    _BRANCHED_SHARE * clock.left_seconds, seed,
-                )  # fmt: skip
-                fund_of_worker, coverage_bound = proof.fund_of_worker, min(coverage_bound, proof.bound)
-                clock.report("exact", value=float(proof.value), bound=float(coverage_bound))
-            exact = solve_exactly(problem, policy, fund_of_worker, coverage_bound, clock, seed)
-            fund_of_worker = fund_of_worker if exact is None else exact.fund_of_worker
+            usable = limits.usable if pairs >= _BRANCHED and policy.tiers[0].name == "coverage" else None
+            fund_of_worker, coverage_bound, exact = _solve_small(
+                problem, policy, scores, search, coverage_bound, fund_of_worker, usable, clock, seed
+            )
     with clock.phase("bounds"):
         amount = np.zeros(len(problem.workers), dtype=np.int64)
         funded = np.flatnonzero(fund_of_worker >= 0)
@@ -132,6 +135,33 @@ def solve(
         verify(problem, policy, result)
     clock.report("done", value=tiers[0].value, bound=tiers[0].bound)
     return result
+
+
+def _solve_small(
+    problem: AllocationProblem,
+    policy: Policy,
+    scores: Int64,
+    search: PriceSearch,
+    coverage_bound: int,
+    fund_of_worker: Int32,
+    usable: Bool | None,
+    clock: Clock,
+    seed: int,
+) -> tuple[Int32, int, ExactOutcome | None]:
+    """A small problem to the proof: plan, bound of coverage, tiers; branches on coverage with ``usable``."""
+    # Importing OR-Tools takes a second, so only matches that use it pay for it.
+    from optimizer.exact import solve_exactly
+    from optimizer.prove_coverage import prove_coverage
+
+    if usable is not None:
+        proof = prove_coverage(
+            problem, scores, usable, search.prices, search.bound, fund_of_worker, clock,
+            _BRANCHED_SHARE * clock.left_seconds, seed,
+        )  # fmt: skip
+        fund_of_worker, coverage_bound = proof.fund_of_worker, min(coverage_bound, proof.bound)
+        clock.report("exact", value=float(proof.value), bound=float(coverage_bound))
+    exact = solve_exactly(problem, policy, fund_of_worker, coverage_bound, clock, seed)
+    return fund_of_worker if exact is None else exact.fund_of_worker, coverage_bound, exact
 
 
 def _replan(

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from importlib import import_module
 from multiprocessing.connection import Connection
 from typing import Any, Final
 
@@ -197,6 +198,7 @@ def _serve(pipe: Connection, solve: Solve | None) -> None:
 
     threading.Thread(target=read, name="leash", daemon=True).start()
     if solve is None:
+        import_module("optimizer.exact")  # what small matches need, before the first of them comes
         from optimizer.solve import solve as default_solve
 
         solve = default_solve
