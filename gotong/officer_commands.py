@@ -27,6 +27,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(enrol, name="enrol", rich_help_panel=_PANEL)
     app.command("expire", rich_help_panel=_PANEL)(expire)
     app.command("resume", rich_help_panel=_PANEL)(resume)
+    app.command("cancel-match", rich_help_panel=_PANEL)(cancel_match)
 
 
 def export(
@@ -102,6 +103,22 @@ def expire() -> None:
     with open_data() as (_, engine):
         codes = expire_funds(engine, _now())
     typer.echo(f"{len(codes)} fund(s) expired{': ' if codes else ''}{', '.join(codes)}")
+
+
+def cancel_match(
+    regency: Annotated[str, typer.Argument(help="Code of the regency whose match is to be stopped.")],
+    officer: Officer,
+) -> None:
+    """Stop the match that is under way; what stands proposed stays. The next change asks for another."""
+    from workflow.cancel_match import NothingRunsError
+    from workflow.cancel_match import cancel_match as cancel
+
+    with open_data() as (_, engine):
+        try:
+            run_id = cancel(engine, regency, officer, _now())
+        except NothingRunsError as error:
+            _stop(str(error), 1)
+    typer.echo(f"Match {run_id} stops within a second or two.")
 
 
 def resume(

@@ -291,7 +291,8 @@ class AllocationRun(Base):
     __table_args__ = (
         UniqueConstraint("regency_code", "generation"),
         CheckConstraint(
-            "status IN ('RUNNING', 'OPTIMAL', 'FEASIBLE', 'ABANDONED', 'FAILED')", name="status_known"
+            "status IN ('RUNNING', 'OPTIMAL', 'FEASIBLE', 'ABANDONED', 'FAILED', 'CANCELLED')",
+            name="status_known",
         ),
     )
 
@@ -300,6 +301,7 @@ class AllocationRun(Base):
     generation: Mapped[int]
     policy: Mapped[dict[str, Any]]
     requested_by: Mapped[str | None] = mapped_column(comment="the officer who asked; empty for an event")
+    cancel_asked_by: Mapped[str | None] = mapped_column(comment="the officer who wants it stopped")
     status: Mapped[str]
     needs: Mapped[int] = mapped_column(Integer, server_default="0")
     proposed: Mapped[int] = mapped_column(Integer, server_default="0")

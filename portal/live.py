@@ -33,7 +33,10 @@ _MARKS: Final = {
     # Also moves when a claim lapses, which nobody writes down.
     "claim": "SELECT count(*) || ' ' || coalesce(sum(extract(epoch FROM lapses_at)), 0) FROM batch_claim"
     " WHERE lapses_at > now()",
-    "run": "SELECT count(*) FILTER (WHERE finished_at IS NOT NULL) FROM allocation_run",
+    # Also moves as a match under way tells how far it is.
+    "run": "SELECT concat_ws(' ', count(*) FILTER (WHERE finished_at IS NOT NULL),"
+    " string_agg(concat_ws(' ', progress ->> 'seconds', cancel_asked_by), ' ')"
+    " FILTER (WHERE status = 'RUNNING')) FROM allocation_run",
     "refused": "SELECT max(id) FROM dead_letter",
     "alert": "SELECT max(changed_at) FROM alert",
 }

@@ -79,8 +79,10 @@ class SolverProcess:
         previous: Prices | None,
         time_limit_seconds: float,
         on_progress: Callable[[Progress], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
     ) -> AllocationResult:
-        """Solve; blocks the calling thread. Progress comes about once a second, in this thread.
+        """Solve; blocks the calling thread. Progress comes about once a second, in this thread;
+        as often ``cancelled`` is asked there whether to stop.
 
         Raises ``SolverProcessError`` when the child dies or overruns, and whatever the solver raised.
         """
@@ -89,12 +91,13 @@ class SolverProcess:
             try:
                 pipe.send(("solve", problem, policy, previous, time_limit_seconds))
                 deadline = time.monotonic() + time_limit_seconds + GRACE_SECONDS
-                kind, answer = self._receive(pipe, deadline)
+                orders = _Orders(self._stopping.is_set, cancelled)
+                kind, answer = self._receive(pipe, deadline, orders)
                 while kind == "progress":
                     _log.info("solving", **asdict(answer))
                     if on_progress is not None:
                         on_progress(answer)
-                    kind, answer = self._receive(pipe, deadline)
+                    kind, answer = self._receive(pipe, deadline, orders)
             except (EOFError, OSError) as error:
                 self._end()
                 if self._stopping.is_set():
@@ -118,14 +121,13 @@ class SolverProcess:
         else:
             self._end()
 
-    def _receive(self, pipe: Connection, deadline: float) -> tuple[str, Any]:
-        cancelled_at: float | None = None
+    def _receive(self, pipe: Connection, deadline: float, orders: _Orders) -> tuple[str, Any]:
         while not pipe.poll(_POLL_SECONDS):
-            now = time.monotonic()
-            if self._stopping.is_set() and cancelled_at is None:
+            if orders.want_cancel():
                 pipe.send(("cancel",))
-                cancelled_at = now
-            overdue = cancelled_at is not None and now > cancelled_at + _STOP_SECONDS
+            now = time.monotonic()
+            # Whom an officer stopped may take its time to end; a worker that stops does not wait.
+            overdue = self._stopping.is_set() and now > orders.cancelled_at + _STOP_SECONDS
             if overdue or now > deadline:
                 self._end()
                 if overdue:
@@ -161,6 +163,28 @@ class SolverProcess:
             if process.is_alive():
                 process.kill()
                 process.join(timeout=_STOP_SECONDS)
+
+
+class _Orders:
+    """Whether one solve is to stop, because the worker does or somebody asks for it; said once."""
+
+    def __init__(self, stopping: Callable[[], bool], cancelled: Callable[[], bool] | None) -> None:
+        self._stopping, self._cancelled = stopping, cancelled
+        self._asked_at = time.monotonic()
+        self.cancelled_at = float("inf")
+
+    def want_cancel(self) -> bool:
+        """True at the moment when the solve is to be cancelled."""
+        now = time.monotonic()
+        if self.cancelled_at <= now:
+            return False
+        wanted = self._stopping()
+        if not wanted and self._cancelled is not None and now >= self._asked_at + _TELL_SECONDS:
+            self._asked_at = now
+            wanted = self._cancelled()
+        if wanted:
+            self.cancelled_at = now
+        return wanted
 
 
 def _tell_now_and_then(pipe: Connection) -> Callable[[Progress], None]:

@@ -23,6 +23,7 @@ from models.tariff import TariffTable
 from optimizer.policy import Policy
 from optimizer.result import AllocationResult, Status
 from optimizer.verify import verify
+from workflow.cancel_match import is_cancelled
 from workflow.deadlock import is_deadlock
 from workflow.match_reasons import BINDING, REASONS, MatchReasons, find_reasons
 from workflow.outbox import enqueue_event
@@ -39,7 +40,8 @@ class RunOutcome:
     """What came of a request: ``status`` is the run's, or why there was none.
 
     ``ANSWERED``: an earlier delivery did the work. ``HALTED``: an audit breach stopped the
-    regency. ``ABANDONED``: the world moved on; a new signal asks for another run.
+    regency. ``ABANDONED``: the world moved on; a new signal asks for another run. ``CANCELLED``: an officer
+    stopped it, and what stood proposed stands.
     """
 
     status: str
@@ -80,7 +82,13 @@ def allocate_regency(
             previous=previous,
             time_limit_seconds=time_limit_seconds,
             on_progress=lambda progress: write_progress(engine, run_id, progress),
+            cancelled=lambda: is_cancelled(engine, run_id),
         )
+        if result.status is Status.CANCELLED:
+            with engine.begin() as connection:
+                close_run(connection, run_id, "CANCELLED", {}, now())
+                _answer_request(connection, regency, request_number, now())
+            return RunOutcome("CANCELLED", run_id, len(snapshot.needs))
         verify(snapshot.problem, policy, result)
         found = find_reasons(snapshot.problem, policy, result)
         with engine.begin() as connection:

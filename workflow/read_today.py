@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, text
 
 from models.journal import EFFECTS
 from workflow.report import FundFigures, RunFigures, read_last_run
+from workflow.run_progress import RunProgress, read_progress
 
 _DAYS = (7, 30)
 
@@ -72,6 +73,7 @@ class Today:
     money: tuple[MoneyLeft, ...]
     open_alerts: int
     last_run: RunFigures | None
+    under_way: RunProgress | None
 
 
 _FUNDS = text(
@@ -159,6 +161,7 @@ def read_today(engine: Engine, regency: str, districts: Sequence[DistrictCoverag
             money=tuple(MoneyLeft(*row) for row in connection.execute(_MONEY, where)),
             open_alerts=connection.scalar(_ALERTS, where) or 0,
             last_run=read_last_run(connection, regency),
+            under_way=read_progress(connection, regency),
         )
 
 

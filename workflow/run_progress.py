@@ -24,6 +24,7 @@ class RunProgress:
     value: float | None
     bound: float | None
     gap: float | None
+    cancel_asked_by: str | None
 
 
 def write_progress(engine: Engine, run_id: uuid.UUID, progress: Progress) -> None:
@@ -49,7 +50,7 @@ def write_progress(engine: Engine, run_id: uuid.UUID, progress: Progress) -> Non
 def read_progress(connection: Connection, regency: str) -> RunProgress | None:
     """The regency's match under way, or ``None`` when there is none."""
     run = connection.execute(
-        select(AllocationRun.started_at, AllocationRun.progress)
+        select(AllocationRun.started_at, AllocationRun.progress, AllocationRun.cancel_asked_by)
         .where(AllocationRun.regency_code == regency, AllocationRun.status == "RUNNING")
         .order_by(AllocationRun.generation.desc())
         .limit(1)
@@ -64,4 +65,5 @@ def read_progress(connection: Connection, regency: str) -> RunProgress | None:
         value=word.get("value"),
         bound=word.get("bound"),
         gap=word.get("gap"),
+        cancel_asked_by=run.cancel_asked_by,
     )

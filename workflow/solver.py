@@ -22,9 +22,11 @@ class Solver(Protocol):
         previous: Prices | None,
         time_limit_seconds: float,
         on_progress: Callable[[Progress], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
     ) -> AllocationResult:
         """Return a verified result within about ``time_limit_seconds``.
 
-        ``on_progress`` hears how far a long solve is, about once a second.
+        ``on_progress`` hears how far a long solve is, about once a second; as often ``cancelled`` is asked
+        whether to stop, and the result is then ``CANCELLED``.
         """
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
@@ -11,8 +12,9 @@ from typing import Annotated, Final
 
 import altair as alt
 from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.responses import RedirectResponse
 
-from portal.access import Permission, require
+from portal.access import GRANTS, Permission, require
 from portal.kept import Kept, kept_figures
 from portal.office.regency import regency_of
 from portal.page import page_language, render_page
@@ -21,12 +23,14 @@ from portal.unit import open_unit
 from portal.words import Language
 from workflow.alert_list import list_alerts
 from workflow.alert_words import path_of, say
+from workflow.cancel_match import NothingRunsError, cancel_match
 from workflow.read_today import DistrictCoverage, MoneyLeft, Today, read_districts, read_today
 from workflow.report import FundFigures
 from workflow.sign_in import Visitor
 
 router = APIRouter()
 Reader = Annotated[Visitor, require(Permission.READ_REVIEW)]
+Decider = Annotated[Visitor, require(Permission.DECIDE)]
 
 _FUNDS_SHOWN: Final = 8
 _ALERTS_SHOWN: Final = 5
@@ -79,6 +83,19 @@ def show_burn_down(request: Request, visitor: Reader) -> Response:
     return plot_response(draw_burn_downs(burn_downs(today), page_language(request)))
 
 
+@router.post("/today/cancel-match")
+def post_cancel(request: Request, visitor: Decider) -> Response:
+    """Stop the match that is under way; one that ended meanwhile is left as it is."""
+    with suppress(NothingRunsError):
+        cancel_match(
+            request.app.state.portal.engine,
+            regency_of(request, visitor),
+            visitor.email,
+            dt.datetime.now(dt.UTC),
+        )
+    return RedirectResponse("/today#run-title", 303)
+
+
 def _render(request: Request, visitor: Visitor, template: str) -> Response:
     regency = regency_of(request, visitor)
     districts = read_coverage(request.app, regency)
@@ -97,6 +114,7 @@ def _render(request: Request, visitor: Visitor, template: str) -> Response:
         + [add_up(kind, funds) for kind, funds in groupby(today.funds, key=lambda fund: fund.kind)],
         largest=sorted(today.funds, key=lambda fund: (-fund.pledged_rupiah, fund.code))[:_FUNDS_SHOWN],
         burn_downs=burn_downs(today),
+        may_cancel=Permission.DECIDE in GRANTS[visitor.role],
         alerts=[
             (
                 alert.severity,

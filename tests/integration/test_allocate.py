@@ -15,9 +15,10 @@ from optimizer.problem import AllocationProblem
 from optimizer.progress import Progress
 from optimizer.result import AllocationResult, Prices
 from optimizer.solve import solve
-from tests.builders import KUKAR, add_need, apply_fund, budget, pledge
+from tests.builders import KUKAR, NOW, add_need, apply_fund, budget, pledge
 from workflow.allocate import RunOutcome, allocate_regency
 from workflow.audit import audit
+from workflow.cancel_match import NothingRunsError, cancel_match
 from workflow.load_regions import load_regions
 from workflow.report import read_overview
 from workflow.request import publish_due_requests, raise_signal
@@ -39,9 +40,15 @@ def solve_here(
     previous: Prices | None,
     time_limit_seconds: float,
     on_progress: Callable[[Progress], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
 ) -> AllocationResult:
     return solve(
-        problem, policy, previous=previous, time_limit_seconds=time_limit_seconds, on_progress=on_progress
+        problem,
+        policy,
+        previous=previous,
+        time_limit_seconds=time_limit_seconds,
+        on_progress=on_progress,
+        cancelled=cancelled,
     )
 
 
@@ -238,3 +245,37 @@ def test_a_match_under_way_tells_its_phase_and_gap_and_is_silent_when_done(engin
     assert (after.phase, after.seconds) == ("rounding", 3.2)
     assert (after.value, after.bound, after.gap) == (90.0, 100.0, 0.1)
     assert read_overview(engine, KUKAR).under_way is None
+
+
+def test_a_match_that_an_officer_cancels_leaves_what_stands_proposed(engine: Engine) -> None:
+    add_needs(engine, 1, 2)
+    apply_fund(engine, pledge(amount_rupiah=60_000))
+    with pytest.raises(NothingRunsError):
+        cancel_match(engine, KUKAR, "siti", NOW)
+    allocate(engine)
+    before = lines(engine)
+    apply_fund(engine, pledge(amount_rupiah=500_000, revision=2))
+
+    def solve_and_be_cancelled(
+        problem: AllocationProblem, policy: Policy, **options: Any
+    ) -> AllocationResult:
+        assert not options["cancelled"]()
+        cancel_match(engine, KUKAR, "siti", NOW)
+        cancel_match(engine, KUKAR, "budi", NOW)
+        assert options["cancelled"]()
+        return solve_here(problem, policy, **options)
+
+    assert allocate(engine, solve_and_be_cancelled).status == "CANCELLED"
+    assert lines(engine) == before
+    overview = read_overview(engine, KUKAR)
+    assert overview.under_way is None
+    assert overview.last_run is not None and overview.last_run.status == "OPTIMAL", (
+        "a dropped plan is no match"
+    )
+    with engine.connect() as connection:
+        asked = connection.execute(
+            text("SELECT actor, action FROM audit_record WHERE action = 'cancel_match'")
+        )
+        assert asked.all() == [("siti", "cancel_match")]
+    assert allocate(engine).status == "OPTIMAL", "the next one is not stopped"
+    assert len(lines(engine)) == 2

@@ -40,6 +40,7 @@ ROWS: Final[dict[tuple[str, str], Row]] = {
     ("GET", "/today"): Row(signed_in(200, *_OFFICE)),
     ("GET", "/today/figures"): Row(signed_in(200, *_OFFICE)),
     ("GET", "/today/burn-down.svg"): Row(signed_in(200, *_OFFICE)),
+    ("POST", "/today/cancel-match"): Row(signed_in(303, "officer")),
     ("GET", "/imports"): Row(signed_in(200, "officer")),
     ("POST", "/imports"): Row(signed_in(422, "officer")),
     ("GET", "/funds"): Row(signed_in(200, *_OFFICE)),

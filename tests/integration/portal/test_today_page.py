@@ -95,3 +95,24 @@ def test_the_burn_down_is_a_picture_with_the_same_numbers_beside_it(officer: Bro
 
 def test_an_officer_sees_the_own_regency_whatever_is_asked(officer: Browser) -> None:
     assert "/today/figures?regency=64.02" in officer.get("/today?regency=64.03").text
+
+
+def test_a_match_under_way_is_shown_and_can_be_stopped(seeded: Engine, officer: Browser) -> None:
+    with seeded.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO allocation_run (id, regency_code, generation, policy, status, progress) VALUES"
+                " (gen_random_uuid(), '64.02', 9, '{}', 'RUNNING', '{\"seconds\": 12.5, \"gap\": 0.0123}')"
+            )
+        )
+    said = words(officer.get("/today?lang=en").text)
+    assert "under way, for 12.5 seconds so far; at most 1.23 % from the best possible" in said
+    assert officer.post("/today/cancel-match", {}).status_code == 303
+    said = words(officer.get("/today?lang=en").text)
+    assert "is being stopped" in said and "Stop the match" not in said
+    with seeded.begin() as connection:
+        connection.execute(
+            text("UPDATE allocation_run SET status = 'CANCELLED', finished_at = now() WHERE generation = 9")
+        )
+    assert "under way" not in words(officer.get("/today?lang=en").text)
+    assert officer.post("/today/cancel-match", {}).status_code == 303

@@ -98,6 +98,19 @@ def test_stopping_ends_a_running_solve_within_seconds(make: Make, solve: solver_
     assert not psutil.pid_exists(pid)
 
 
+def test_whoever_asks_for_it_cancels_the_solve_and_gets_what_it_had(make: Make) -> None:
+    solver = make(solves.wait_for_cancel)
+    asked: list[bool] = []
+
+    def cancelled() -> bool:
+        asked.append(len(asked) >= 1)
+        return asked[-1]
+
+    answer = solver(None, None, previous=None, time_limit_seconds=30, cancelled=cancelled)  # type: ignore[arg-type]
+    assert answer.status is Status.CANCELLED
+    assert asked == [False, True], "asked about once a second, and not again once it is to stop"
+
+
 def test_a_killed_worker_leaves_no_orphan() -> None:
     script = """
 import sys, time
