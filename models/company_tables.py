@@ -1,4 +1,4 @@
-"""Tables of companies: what they offer, and the statements signed for them."""
+"""Tables of companies: what they offer, what changed in what they pledged, the statements signed for them."""
 
 from __future__ import annotations
 
@@ -88,6 +88,25 @@ class Statement(Base):
     signature: Mapped[bytes]
     signed_by: Mapped[str] = mapped_column(comment="who of the company asked for it")
     signed_at: Mapped[dt.datetime]
+
+
+class TermsChange(Base):
+    """A pledge's window or rules became others, by an officer or by an event from elsewhere.
+
+    Written with the change itself; money has the journal instead. The company reads it as a message.
+    """
+
+    __tablename__ = "terms_change"
+    __table_args__ = (
+        CheckConstraint("cardinality(changed) > 0", name="changed_something"),
+        Index("uq_terms_change_revision", "fund_id", "revision", unique=True),
+    )
+
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    fund_id: Mapped[int] = mapped_column(ForeignKey("fund.id"))
+    revision: Mapped[int] = mapped_column(comment="the fund's revision with which it came")
+    changed: Mapped[list[str]] = mapped_column(comment="columns of the fund that differ")
+    recorded_at: Mapped[dt.datetime]
 
 
 class MessageMark(Base):

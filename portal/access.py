@@ -31,6 +31,7 @@ class Permission(StrEnum):
     CHANGE_FUNDS = "change_funds"
     READ_REVIEW = "read_review"
     DECIDE = "decide"
+    ENROL = "enrol"
     ASK_WHAT_IF = "ask_what_if"
     READ_UNFUNDED = "read_unfunded"
     READ_AUDIT = "read_audit"
@@ -39,6 +40,7 @@ class Permission(StrEnum):
     MANAGE_HOUSE_ALERTS = "manage_house_alerts"
     READ_OWN_FUNDS = "read_own_funds"
     OFFER_PLEDGE = "offer_pledge"
+    MARK_MESSAGES = "mark_messages"
     VERIFY_WORKERS = "verify_workers"
     MANAGE_PEOPLE = "manage_people"
     MANAGE_API_KEYS = "manage_api_keys"
@@ -61,13 +63,19 @@ _OFFICE_READS = frozenset(
         Permission.READ_ALERTS,
     }
 )
-_COMPANY = frozenset({Permission.READ_OWN_FUNDS, Permission.OFFER_PLEDGE})
+_COMPANY = frozenset({Permission.READ_OWN_FUNDS, Permission.OFFER_PLEDGE, Permission.MARK_MESSAGES})
 
 #: Money and accounts are apart: who names officers does not decide, and the reverse.
 GRANTS: Final[dict[Role, frozenset[Permission]]] = {
     "officer": _EVERYBODY
     | _OFFICE_READS
-    | {Permission.CHANGE_FUNDS, Permission.DECIDE, Permission.MANAGE_ALERTS, Permission.SUBMIT_EVENTS},
+    | {
+        Permission.CHANGE_FUNDS,
+        Permission.DECIDE,
+        Permission.ENROL,
+        Permission.MANAGE_ALERTS,
+        Permission.SUBMIT_EVENTS,
+    },
     "company_user": _EVERYBODY | _COMPANY,
     "company_admin": _EVERYBODY | _COMPANY | {Permission.MANAGE_PEOPLE},
     "verifier": _EVERYBODY | {Permission.VERIFY_WORKERS},
@@ -93,7 +101,9 @@ PEOPLE_ONLY: Final = frozenset(
     {
         Permission.OWN_ACCOUNT,
         Permission.DECIDE,
+        Permission.ENROL,
         Permission.CHANGE_FUNDS,
+        Permission.MARK_MESSAGES,
         Permission.VERIFY_WORKERS,
         Permission.MANAGE_ALERTS,
         Permission.MANAGE_PEOPLE,

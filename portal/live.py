@@ -39,6 +39,7 @@ _MARKS: Final = {
     " FILTER (WHERE status = 'RUNNING')) FROM allocation_run",
     "refused": "SELECT max(id) FROM dead_letter",
     "alert": "SELECT max(changed_at) FROM alert",
+    "terms": "SELECT max(id) FROM terms_change",
 }
 
 

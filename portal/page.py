@@ -11,12 +11,16 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from portal.access import Permission, is_granted
 from portal.navigation import menu_of
 from portal.region_name import region_name
+from portal.unit import open_unit
 from portal.words import LANGUAGES, Language, Words, choose_language
 from workflow.alert_list import count_concerning
+from workflow.mark_messages import read_mark
+from workflow.read_company import count_unread
 from workflow.sign_in import Visitor
 
 LANGUAGE_COOKIE: Final = "gotong_language"
 _YEAR_SECONDS: Final = 365 * 24 * 3600
+_BADGE_COUNTS_TO: Final = 100
 
 #: Reason -> title of an API's problem; pages have their own words in refused.html.
 _TITLES: Final = {
@@ -110,6 +114,7 @@ def common_context(
         "menu": menu_of(visitor.role, request.url.path) if visitor and visitor.missing is None else [],
         "language_address": language_address,
         "count_alerts": lambda: _count_alerts(request, visitor),
+        "count_messages": lambda: _count_messages(request, visitor),
         "region_name": region_name,
     }
 
@@ -120,6 +125,16 @@ def _count_alerts(request: Request, visitor: Visitor | None) -> int | None:
         return None
     with request.app.state.portal.engine.connect() as connection:
         return count_concerning(connection, visitor)
+
+
+def _count_messages(request: Request, visitor: Visitor | None) -> int | None:
+    """Messages that are new to a company's person, as far as a badge counts; ``None`` for others."""
+    if visitor is None or visitor.funder is None or not is_granted(visitor, Permission.READ_OWN_FUNDS):
+        return None
+    engine = request.app.state.portal.engine
+    mark = read_mark(engine, visitor.account_id)
+    with open_unit(engine, visitor) as connection:
+        return count_unread(connection, visitor.funder, mark, most=_BADGE_COUNTS_TO)
 
 
 def _return_address(request: Request) -> str:

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine, Row, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 from sqlalchemy.exc import DataError, IntegrityError
 
+from models.company_tables import TermsChange
 from models.event import BudgetChanged, FundRules, PledgeChanged
 from models.journal import Balances, Cause
 from models.message import EventEnvelope, Refusal, refuse_event
@@ -181,6 +182,7 @@ def change_fund(
             "fund_expired",
             f"fund {change.fund_id} has expired; money for later months needs a fund of its own",
         )
+    changed = _changed_terms(standing, values)
     _change_total(
         connection,
         standing.id,
@@ -189,8 +191,14 @@ def change_fund(
         event_key,
         now,
         lambda: _set(connection, values),
-        ruled_anew=_is_ruled_anew(standing, values),
+        ruled_anew=bool(changed),
     )
+    if changed and kind == "csr":
+        connection.execute(
+            insert(TermsChange).values(
+                fund_id=standing.id, revision=change.revision, changed=changed, recorded_at=now
+            )
+        )
     raise_signal(connection, change.regency)
     return "changed"
 
@@ -242,12 +250,13 @@ def _may_release(fund: Row[Any], change: PledgeChanged | BudgetChanged, values: 
     return (
         (isinstance(change, PledgeChanged) and change.withdrawn)
         or _total_rupiah(change) < fund.pledged_rupiah
-        or _is_ruled_anew(fund, values)
+        or bool(_changed_terms(fund, values))
     )
 
 
-def _is_ruled_anew(fund: Row[Any], values: dict[str, object]) -> bool:
-    return any(_plain(values[name]) != _plain(getattr(fund, name)) for name in _RULES if name in values)
+def _changed_terms(fund: Row[Any], values: dict[str, object]) -> list[str]:
+    """The columns of the fund's window and rules that would become others."""
+    return [name for name in _RULES if name in values and _plain(values[name]) != _plain(getattr(fund, name))]
 
 
 def _plain(value: object) -> object:

@@ -102,7 +102,7 @@ _COVER_MONTHS = text(
 )
 
 #: What changed for a company, each with a place of its own in the order; ``:funder`` is whose. Money and
-#: words of offices alone: nothing here counts or names people.
+#: words of offices alone: nothing here counts or names people. Changed terms have no amount.
 MESSAGES: Final = f"""
     SELECT j.recorded_at AS at, 'j' || j.id AS ref, j.kind, f.name, j.amount_rupiah,
            CAST(NULL AS text) AS remark
@@ -115,11 +115,17 @@ MESSAGES: Final = f"""
     SELECT s.signed_at, 's' || s.number, 'statement', s.period_from || ' – ' || s.period_to,
            CAST(s.content->>'disbursed_rupiah' AS int8), NULL
     FROM statement s WHERE s.funder = :funder
+    UNION ALL
+    SELECT c.recorded_at, 'c' || c.id,
+           CASE WHEN c.changed <@ ARRAY['window_from', 'window_to'] THEN 'window_changed'
+                WHEN c.changed && ARRAY['window_from', 'window_to'] THEN 'terms_changed'
+                ELSE 'rules_changed' END, f.name, CAST(NULL AS int8), NULL
+    FROM ({_OWN}) f JOIN terms_change c ON c.fund_id = f.id
     """  # noqa: S608 - put together from constants
 _NEWEST = text(f"SELECT * FROM ({MESSAGES}) AS message ORDER BY at DESC, ref DESC LIMIT :most")  # noqa: S608
 _UNREAD = text(
-    f"SELECT count(*) FROM ({MESSAGES}) AS message"  # noqa: S608
-    " WHERE CAST(:read_at AS timestamptz) IS NULL OR at > :read_at"
+    f"SELECT count(*) FROM (SELECT FROM ({MESSAGES}) AS message"  # noqa: S608
+    " WHERE CAST(:read_at AS timestamptz) IS NULL OR at > :read_at LIMIT :most) AS unread"
 )
 
 
@@ -164,13 +170,14 @@ class MonthOfMoney:
 @dataclass(frozen=True, slots=True)
 class Message:
     """Something that changed for the company. ``kind`` is a journal entry's kind, ``offer_confirmed``,
-    ``offer_declined`` (``remark`` says why) or ``statement``; ``ref`` is its own for good."""
+    ``offer_declined`` (``remark`` says why), ``statement``, ``window_changed``, ``rules_changed`` or
+    ``terms_changed`` (both); ``ref`` is its own for good."""
 
     at: dt.datetime
     ref: str
     kind: str
     name: str
-    amount_rupiah: int
+    amount_rupiah: int | None
     remark: str | None
 
 
@@ -333,9 +340,11 @@ def read_messages(connection: Connection, funder: str, most: int = 100) -> list[
     return [Message(**row._mapping) for row in rows]
 
 
-def count_unread(connection: Connection, funder: str, read_at: dt.datetime | None) -> int:
-    """Messages after ``read_at``; all of them for who has never read any."""
-    return int(connection.scalar(_UNREAD, {"funder": funder, "read_at": read_at}) or 0)
+def count_unread(
+    connection: Connection, funder: str, read_at: dt.datetime | None, most: int | None = None
+) -> int:
+    """Messages after ``read_at``, counted up to ``most``; all of them for who has never read any."""
+    return int(connection.scalar(_UNREAD, {"funder": funder, "read_at": read_at, "most": most}) or 0)
 
 
 def read_cover_months(connection: Connection, funder: str) -> list[MonthOfCover]:

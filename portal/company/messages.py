@@ -8,14 +8,17 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import RedirectResponse
 
+from portal.access import Permission, require
 from portal.accounts.sign_in import now
 from portal.company.overview import CompanyReader, funder_of
 from portal.page import render_page
 from portal.unit import open_unit
 from workflow.mark_messages import mark_messages, read_mark
 from workflow.read_company import count_unread, read_messages
+from workflow.sign_in import Visitor
 
 router = APIRouter(prefix="/company/messages")
+MessageReader = Annotated[Visitor, require(Permission.MARK_MESSAGES)]
 
 
 @router.get("")
@@ -31,8 +34,14 @@ def show_messages(request: Request, visitor: CompanyReader) -> Response:
     )
 
 
+@router.get("/badge")
+def show_badge(request: Request, visitor: CompanyReader) -> Response:
+    """The number beside the menu's entry, asked for again when something has changed."""
+    return render_page(request, "company/_badge.html", visitor=visitor)
+
+
 @router.post("/read")
-def post_read(request: Request, visitor: CompanyReader, until: Annotated[dt.datetime, Form()]) -> Response:
+def post_read(request: Request, visitor: MessageReader, until: Annotated[dt.datetime, Form()]) -> Response:
     """Everything up to the newest message that the page showed was read."""
     if until.tzinfo is None:
         until = until.replace(tzinfo=dt.UTC)

@@ -55,6 +55,7 @@ _OFFER: Final = {"name": "Uji", "amount_rupiah": "nol", "window_from": "2027-01"
 _COMPANIES: Final = ("company_user", "company_admin")
 
 ROWS: Final[dict[tuple[str, str], Row]] = {
+    ("GET", "/company/messages/badge"): Row(signed_in(200, *_COMPANIES)),
     ("POST", "/company/statements"): Row(signed_in(422, "company_user", "company_admin"), {"year": "x"}),
     **{
         ("GET", f"/company/statements/{{statement_id}}{part}"): Row(

@@ -48,6 +48,7 @@ OTHER_TABLES = {
     "pledge_offer",
     "review_batch",
     "statement",
+    "terms_change",
 }
 
 
