@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
-from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, Executable, Row, create_engine, event, make_url
 
 #: PostgreSQL's own words for "the server is away or going away": worth waiting for.
 _DRIVER = "postgresql+psycopg"
+_ROWS_AT_A_TIME: Final = 1000
 
 
 def open_engine(
@@ -38,6 +40,16 @@ def open_engine(
     if transaction_patience_seconds is not None:
         _limit_transactions(engine, transaction_patience_seconds)
     return engine
+
+
+def stream_rows(
+    connection: Connection, statement: Executable, values: Mapping[str, Any] | None = None
+) -> Iterator[Row[Any]]:
+    """Rows that a cursor of the server hands out a thousand at a time: memory does not grow with them.
+
+    For tables to take away; a page asks for few rows and gets them in one answer.
+    """
+    yield from connection.execute(statement, values or {}, execution_options={"yield_per": _ROWS_AT_A_TIME})
 
 
 def _limit_transactions(engine: Engine, seconds: float) -> None:

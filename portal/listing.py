@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -91,11 +91,6 @@ def contains(column: Any, search: str) -> ColumnElement[bool]:
     """Whether a text column contains what was typed, whatever its case; ``%`` and ``_`` mean themselves."""
     condition: ColumnElement[bool] = column.icontains(search, autoescape=True)
     return condition
-
-
-def all_rows(listing: Listing) -> Listing:
-    """The listing from its first row, for an export that obeys filter and order but not the page."""
-    return replace(listing, page=1)
 
 
 def _whole(text: str | None, default: int) -> int:

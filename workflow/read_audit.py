@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Row, Select, select
 
+from models.database import stream_rows
 from models.review_tables import AuditRecord
 
 
@@ -36,6 +37,14 @@ def read_records(
     if before is not None:
         statement = statement.where(AuditRecord.number < before)
     return connection.execute(statement.order_by(AuditRecord.number.desc()).limit(limit)).all()
+
+
+def stream_records(
+    connection: Connection, wanted: RecordFilter, timezone: str, *, limit: int
+) -> Iterator[Row[Any]]:
+    """As :func:`read_records`, fetched while it is read, so that memory does not grow with the rows."""
+    statement = _narrow(select(AuditRecord.__table__), wanted, timezone)
+    yield from stream_rows(connection, statement.order_by(AuditRecord.number.desc()).limit(limit))
 
 
 def _narrow(statement: Select[Any], wanted: RecordFilter, timezone: str) -> Select[Any]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, select, text
 
+from models.database import stream_rows
 from models.journal import CHAIN_START, Balances, Cause, chain_entry
 from models.tables import Fund, JournalEntry
 from workflow.read_today import LEFT_EFFECT
@@ -84,14 +85,18 @@ def read_lines(connection: Connection, fund_id: int) -> dict[str, int]:
     return {row.state: row.lines for row in connection.execute(_LINES, {"fund_id": fund_id})}
 
 
-def read_journal(
-    connection: Connection, fund_id: int, before: int | None, limit: int | None
-) -> Sequence[Row[Any]]:
+def read_journal(connection: Connection, fund_id: int, before: int | None, limit: int) -> Sequence[Row[Any]]:
     """Journal entries, the newest first, those before number ``before`` alone."""
     statement = select(JournalEntry.__table__).where(JournalEntry.fund_id == fund_id)
     if before is not None:
         statement = statement.where(JournalEntry.number < before)
     return connection.execute(statement.order_by(JournalEntry.number.desc()).limit(limit)).all()
+
+
+def stream_journal(connection: Connection, fund_id: int) -> Iterator[Row[Any]]:
+    """The whole journal, the newest first, fetched while it is read."""
+    statement = select(JournalEntry.__table__).where(JournalEntry.fund_id == fund_id)
+    yield from stream_rows(connection, statement.order_by(JournalEntry.number.desc()))
 
 
 def check_chain(connection: Connection, fund_id: int, code: str) -> ChainState:

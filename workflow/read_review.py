@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from sqlalchemy import Connection, Row, text
 
+from models.database import stream_rows
 from models.programme import bundle_of_mask, write_bundle
 from workflow.review import Batch
 
@@ -193,6 +194,19 @@ class QueueTotals:
 
 
 @dataclass(frozen=True, slots=True)
+class LineChoice:
+    """How a batch's lines are narrowed and sorted: ``search`` finds an occupation or village, ``villages``
+    are codes it names; ``verified`` is ``yes`` for workers whom their village has confirmed, ``no`` for the
+    others, empty for all."""
+
+    sort: str = "priority"
+    descending: bool = True
+    search: str = ""
+    villages: tuple[str, ...] = ()
+    verified: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Line:
     """One line as an officer sees it: no name, no NIK. Points are priority points."""
 
@@ -242,10 +256,23 @@ def read_queue(
     connection: Connection, asker: Asker, wanted: QueueFilter, limit: int | None = None, offset: int = 0
 ) -> list[QueuedBatch]:
     """The batches with open lines, narrowed and sorted."""
+    statement, values = _select_queue(asker, wanted, limit, offset)
+    return [QueuedBatch(*row) for row in connection.execute(text(statement), values)]
+
+
+def stream_queue(connection: Connection, asker: Asker, wanted: QueueFilter) -> Iterator[QueuedBatch]:
+    """All of :func:`read_queue`, fetched while they are read."""
+    statement, values = _select_queue(asker, wanted, None, 0)
+    for row in stream_rows(connection, text(statement), values):
+        yield QueuedBatch(*tuple(row))
+
+
+def _select_queue(
+    asker: Asker, wanted: QueueFilter, limit: int | None, offset: int
+) -> tuple[str, dict[str, Any]]:
     statement = f"""{_HEAD} {_QUEUE} AND b.open_lines > 0 {_NARROWED}
         ORDER BY {wanted.order()} LIMIT :limit OFFSET :offset"""
-    values = _values(asker, wanted) | {"limit": limit, "offset": offset}
-    return [QueuedBatch(*row) for row in connection.execute(text(statement), values)]
+    return statement, _values(asker, wanted) | {"limit": limit, "offset": offset}
 
 
 def count_queue(
@@ -286,35 +313,41 @@ def find_neighbours(
 def read_lines(
     connection: Connection,
     batch: Batch,
+    choice: LineChoice | None = None,
     *,
-    sort: str = "priority",
-    descending: bool = True,
-    search: str = "",
-    villages: list[str] | None = None,
-    verified: str = "",
     limit: int | None = None,
     offset: int = 0,
 ) -> list[Line]:
-    """The batch's open lines; ``search`` finds an occupation or village, ``villages`` are codes it names.
+    """The batch's open lines, narrowed and sorted."""
+    statement, values = _select_lines(batch, choice or LineChoice(), limit, offset)
+    return [_line(row) for row in connection.execute(text(statement), values)]
 
-    ``verified``: ``yes`` for workers whom their village has confirmed, ``no`` for the others.
-    """
-    order = f"{LINE_SORTS[sort]} {'DESC' if descending else 'ASC'} NULLS LAST, p.id"
+
+def stream_lines(connection: Connection, batch: Batch, choice: LineChoice) -> Iterator[Line]:
+    """All of :func:`read_lines`, fetched while they are read."""
+    statement, values = _select_lines(batch, choice, None, 0)
+    for row in stream_rows(connection, text(statement), values):
+        yield _line(row)
+
+
+def _select_lines(
+    batch: Batch, choice: LineChoice, limit: int | None, offset: int
+) -> tuple[str, dict[str, Any]]:
+    order = f"{LINE_SORTS[choice.sort]} {'DESC' if choice.descending else 'ASC'} NULLS LAST, p.id"
     # Of ten thousand lines only those of this page are looked up in the other tables.
-    of_worker = "JOIN worker w ON w.id = n.worker_id" if search or sort == "occupation" else ""
+    of_worker = "JOIN worker w ON w.id = n.worker_id" if choice.search or choice.sort == "occupation" else ""
+    narrowed = f"{_FOUND if choice.search else ''} {_VERIFIED if choice.verified else ''}"
     picked = f"""
         SELECT p.id {_BATCH_LINES} {of_worker}
-        WHERE {_OF_BATCH} AND p.state = 'proposed' {_FOUND if search else ""} {_VERIFIED if verified else ""}
+        WHERE {_OF_BATCH} AND p.state = 'proposed' {narrowed}
         ORDER BY {order} LIMIT :limit OFFSET :offset
     """
-    statement = f"{_LINES} AND p.id IN ({picked}) ORDER BY {order}"
     values = _place(batch) | {"limit": limit, "offset": offset}
-    if search:
-        values |= {"search": search, "villages": villages or []}
-    if verified:
-        values["verified"] = verified
-    rows = connection.execute(text(statement), values)
-    return [_line(row) for row in rows]
+    if choice.search:
+        values |= {"search": choice.search, "villages": list(choice.villages)}
+    if choice.verified:
+        values["verified"] = choice.verified
+    return f"{_LINES} AND p.id IN ({picked}) ORDER BY {order}", values
 
 
 def read_changes(connection: Connection, batch: Batch, since: dt.datetime) -> list[Line]:

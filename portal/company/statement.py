@@ -107,7 +107,7 @@ def download_table(request: Request, visitor: CompanyReader, statement_id: uuid.
         "Periksa di": _address(request, statement),
     }
     sheet = Sheet("pernyataan", columns, [*money, *reach], notes)
-    return export(sheet, "xlsx", f"pernyataan-{statement.id}")
+    return export(request, sheet, "xlsx", f"pernyataan-{statement.id}")
 
 
 @router.get("/verify/{code}")

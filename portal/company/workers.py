@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Select, func, select
 
+from models.database import stream_rows
 from models.programme import bundle_of_mask, write_bundle
 from portal.accounts.sign_in import now, vault_of
 from portal.company.figures import read_company_groups
 from portal.company.overview import CompanyReader, funder_of
-from portal.export import Column, Sheet, export
+from portal.export import Column, Sheet, _, export, sayer
 from portal.listing import Listing, contains, read_listing
-from portal.page import page_language, render_page
+from portal.page import render_page
 from portal.region_name import region_name
 from portal.unit import open_unit
-from portal.words import Language
 from workflow.read_company import SMALLEST_GROUP, hide_small_groups, select_workers
 from workflow.sign_in import Visitor
 
 router = APIRouter()
 
-_STATES = ("proposed", "approved", "enrolled")
+_STATES: Final = {"proposed": _("Proposed"), "approved": _("Approved"), "enrolled": _("Enrolled")}
 _SORTS = ("pseudonym", "district", "occupation", "programmes", "months", "start_month", "state")
-_TITLES: dict[Language, tuple[str, ...]] = {
-    "id": ("Pekerja", "Kecamatan", "Pekerjaan", "Program", "Bulan", "Mulai", "Status"),
-    "en": ("Worker", "District", "Occupation", "Programmes", "Months", "From", "Status"),
-}
 
 
 @router.get("/company/workers")
@@ -35,7 +31,7 @@ def show_workers(request: Request, visitor: CompanyReader) -> Response:
     """The own lines, one page of them."""
     listing = _listing(request)
     with open_unit(request.app.state.portal.engine, visitor) as connection:
-        rows, total, districts = _read(request, visitor, connection, listing, whole=False)
+        rows, total, districts = _read(request, visitor, connection, listing)
     return render_page(
         request,
         "company/workers.html",
@@ -55,44 +51,55 @@ def show_workers(request: Request, visitor: CompanyReader) -> Response:
 def export_workers(request: Request, visitor: CompanyReader) -> Response:
     """All lines that the filter leaves."""
     form = request.url.path.rpartition(".")[2]
-    listing, language = _listing(request), page_language(request)
-    with open_unit(request.app.state.portal.engine, visitor) as connection:
-        rows, _, _ = _read(request, visitor, connection, listing, whole=True)
-    kinds = ("text", "text", "text", "text", "whole", "date", "text")
-    columns = [
-        Column(title, kind)  # type: ignore[arg-type]
-        for title, kind in zip(_TITLES[language], kinds, strict=True)
-    ]
-    cells = [
-        (
-            row.pseudonym,
-            region_name(row.district) if row.district else "*",
-            row.occupation or "*",
-            _bundle(row.programmes),
-            row.months,
-            row.start_month,
-            row.state,
-        )
-        for row in rows
-    ]
+    listing, say = _listing(request), sayer(request)
+    columns = [Column(_("Worker")), Column(_("District")), Column(_("Occupation")), Column(_("Programmes"))]
+    columns += [Column(_("Months"), "whole"), Column(_("From"), "date"), Column(_("State"))]
     notes = listing.filtered() | {
         "*": f"< {SMALLEST_GROUP}",
-        "at": now().isoformat(timespec="seconds"),
-        "by": visitor.email,
+        _("Taken at"): now().isoformat(timespec="seconds"),
+        _("Taken by"): visitor.email,
     }
-    return export(Sheet("Workers", columns, cells, notes), form, "workers")
+    with open_unit(request.app.state.portal.engine, visitor) as connection:
+        statement, lines, _unused = _select(request, visitor, connection, listing)
+        rows = (
+            (
+                row.pseudonym,
+                region_name(row.district) if row.district else "*",
+                row.occupation or "*",
+                _bundle(row.programmes),
+                row.months,
+                row.start_month,
+                say(_STATES[row.state]),
+            )
+            for row in stream_rows(connection, listing.order(statement, lines, lines.id))
+        )
+        return export(request, Sheet(_("Workers"), columns, rows, notes), form, "workers")
 
 
 def _listing(request: Request) -> Listing:
     return read_listing(
-        request, sorts=_SORTS, default="district", filters={"district": None, "state": _STATES}
+        request, sorts=_SORTS, default="district", filters={"district": None, "state": tuple(_STATES)}
     )
 
 
 def _read(
-    request: Request, visitor: Visitor, connection: Connection, listing: Listing, *, whole: bool
+    request: Request, visitor: Visitor, connection: Connection, listing: Listing
 ) -> tuple[list[Any], int, list[str]]:
-    """Rows, how many the filter leaves, and the districts there are to choose from."""
+    """A page's rows, how many the filter leaves, and the districts there are to choose from."""
+    statement, lines, districts = _select(request, visitor, connection, listing)
+    counted = statement.add_columns(func.count().over().label("total"))
+    rows = list(connection.execute(listing.cut(listing.order(counted, lines, lines.id))))
+    if rows:
+        total = int(rows[0].total)
+    else:  # behind the last page, perhaps
+        total = connection.scalar(select(func.count()).select_from(statement.subquery())) or 0
+    return rows, total, districts
+
+
+def _select(
+    request: Request, visitor: Visitor, connection: Connection, listing: Listing
+) -> tuple[Select[Any], Any, list[str]]:
+    """The lines that the filter leaves, their columns, and the districts there are to choose from."""
     funder = funder_of(visitor)
     shown = hide_small_groups(read_company_groups(request.app, connection, funder))
     statement, columns = select_workers(vault_of(request), funder, shown)
@@ -104,13 +111,7 @@ def _read(
         statement = statement.where(
             contains(columns.pseudonym, listing.search) | contains(columns.occupation, listing.search)
         )
-    ordered = listing.order(statement.add_columns(func.count().over().label("total")), columns, columns.id)
-    rows = list(connection.execute(ordered if whole else listing.cut(ordered)))
-    if rows:
-        total = int(rows[0].total)
-    else:  # behind the last page, perhaps
-        total = connection.scalar(select(func.count()).select_from(statement.subquery())) or 0
-    return rows, total, sorted({district for district, _ in shown.values() if district})
+    return statement, columns, sorted({district for district, _occupation in shown.values() if district})
 
 
 def _bundle(mask: int) -> str:

@@ -14,11 +14,11 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from portal.access import NotFoundError, Permission, require
-from portal.export import Column, Sheet, export
+from portal.export import Column, Sheet, _, export
 from portal.page import render_page
 from portal.unit import open_unit
 from workflow.audit import CHECKS, Finding, audit
-from workflow.read_audit import RecordFilter, read_records
+from workflow.read_audit import RecordFilter, read_records, stream_records
 from workflow.record import record_action
 from workflow.sign_in import Visitor
 
@@ -99,25 +99,25 @@ def export_records(request: Request, visitor: Reader, form: str) -> Response:
     if form not in ("xlsx", "csv"):
         raise NotFoundError
     wanted = _read_filter(request)
+    columns = [Column(_("Number"), "whole"), Column(_("When"), width=26), Column(_("Who"), width=30)]
+    columns += [Column(_("Action"), width=24), Column(_("Subject"), width=38), Column(_("Details"), width=50)]
+    columns.append(Column(_("Seal (SHA-256)"), width=66))
+    notes = {_("At most"): str(_MOST_EXPORTED)} | {k: v for k, v in _asked(wanted).items() if v}
     with open_unit(request.app.state.portal.engine, visitor) as connection:
-        records = read_records(connection, wanted, _timezone(request, visitor), limit=_MOST_EXPORTED)
-    columns = [Column("Nomor", "whole"), Column("Waktu", width=26), Column("Pelaku", width=30)]
-    columns += [Column("Tindakan", width=24), Column("Perihal", width=38), Column("Rincian", width=50)]
-    columns.append(Column("Hash", width=66))
-    rows = (
-        [
-            each.number,
-            each.recorded_at,
-            each.actor,
-            each.action,
-            each.subject,
-            str(each.detail),
-            each.hash.hex(),
-        ]
-        for each in records
-    )
-    notes = {"Paling banyak": str(_MOST_EXPORTED)} | {k: v for k, v in _asked(wanted).items() if v}
-    return export(Sheet("Audit", columns, rows, notes), form, "audit")
+        records = stream_records(connection, wanted, _timezone(request, visitor), limit=_MOST_EXPORTED)
+        rows = (
+            [
+                each.number,
+                each.recorded_at,
+                each.actor,
+                each.action,
+                each.subject,
+                str(each.detail),
+                each.hash.hex(),
+            ]
+            for each in records
+        )
+        return export(request, Sheet(_("Audit"), columns, rows, notes), form, "audit")
 
 
 def _read_filter(request: Request) -> RecordFilter:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row
 
 from models.programme import bundle_of_mask
 from portal.access import GRANTS, NotFoundError, Permission, require
-from portal.export import Cell, Column, Sheet, export
+from portal.export import Cell, Column, Sheet, _, export
 from portal.listing import Listing, read_listing
 from portal.office.documents import router as documents_router
 from portal.office.funds_edit import router as edit_router
@@ -29,6 +29,7 @@ from workflow.read_fund import (
     read_journal,
     read_left,
     read_lines,
+    stream_journal,
 )
 from workflow.sign_in import Visitor
 
@@ -65,19 +66,18 @@ def export_funds(request: Request, visitor: Reader, form: str) -> Response:
     """The list as it is filtered, whole."""
     _check_form(form)
     listing, found = _list(request, visitor)
-    columns = [Column("Kode"), Column("Nama", width=36), Column("Jenis"), Column("Penyandang dana", width=30)]
-    columns += [Column("Berlaku dari", "date"), Column("Berlaku sampai", "date")]
-    columns += [
-        Column(name, "rupiah", 18) for name in ("Komitmen/pagu", "Tersedia", "Direservasi", "Terikat")
-    ]
-    columns.append(Column("Dibayarkan", "rupiah", 18))
+    columns = [Column(_("Code")), Column(_("Name"), width=36), Column(_("Kind"))]
+    columns += [Column(_("Funder"), width=30), Column(_("From"), "date"), Column(_("Until"), "date")]
+    columns += [Column(_("Pledge or ceiling"), "rupiah", 18), Column(_("Available"), "rupiah", 18)]
+    columns += [Column(_("Reserved"), "rupiah", 18), Column(_("Committed"), "rupiah", 18)]
+    columns.append(Column(_("Disbursed"), "rupiah", 18))
     rows = (
         [fund.code, fund.name, fund.kind, fund.funder, fund.window_from, fund.window_to]
         + [_amount(fund, name) for name in _MONEY]
         for fund in found
     )
-    notes = {"Kabupaten": regency_of(request, visitor)} | listing.filtered()
-    return export(Sheet("Dana", columns, rows, notes), form, "dana")
+    notes = {_("Regency"): region_name(regency_of(request, visitor))} | listing.filtered()
+    return export(request, Sheet(_("Funds"), columns, rows, notes), form, "dana")
 
 
 @router.get("/funds/{code}")
@@ -136,14 +136,18 @@ def show_chain(request: Request, visitor: Reader, code: str) -> Response:
 def export_journal(request: Request, visitor: Reader, code: str, form: str) -> Response:
     """The whole journal with its hashes, so that it can be checked elsewhere."""
     _check_form(form)
+    columns = [Column(_("Number"), "whole"), Column(_("When"), width=26), Column(_("Kind"))]
+    columns += [
+        Column(_("Amount"), "rupiah", 18),
+        Column(_("Cause")),
+        Column(_("Number of the cause"), width=38),
+    ]
+    columns.append(Column(_("Seal (SHA-256)"), width=66))
     with open_unit(request.app.state.portal.engine, visitor) as connection:
         fund = find_fund(request, visitor, connection, code)
-        entries = read_journal(connection, fund.row.id, None, None)
-    columns = [Column("Nomor", "whole"), Column("Waktu", width=26), Column("Jenis")]
-    columns += [Column("Jumlah", "rupiah", 18), Column("Sebab"), Column("Nomor sebab", width=38)]
-    columns.append(Column("Hash", width=66))
-    notes = {"Dana": f"{fund.row.code} {fund.row.name}"}
-    return export(Sheet("Jurnal", columns, _journal_rows(entries), notes), form, "jurnal")
+        rows = _journal_rows(stream_journal(connection, fund.row.id))
+        notes = {_("Fund"): f"{fund.row.code} {fund.row.name}"}
+        return export(request, Sheet(_("Journal"), columns, rows, notes), form, "jurnal")
 
 
 def find_fund(request: Request, visitor: Visitor, connection: Connection, code: str) -> FundSheet:
@@ -186,7 +190,7 @@ def _list(request: Request, visitor: Visitor) -> tuple[Listing, list[Row[Any]]]:
     return listing, sorted(found, key=place, reverse=listing.descending)
 
 
-def _journal_rows(entries: Sequence[Row[Any]]) -> Iterable[Sequence[Cell]]:
+def _journal_rows(entries: Iterable[Row[Any]]) -> Iterable[Sequence[Cell]]:
     for entry in entries:
         yield [
             entry.number,

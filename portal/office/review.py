@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import parse_qsl, urlencode
 
 from fastapi import APIRouter, Form, Request, Response
@@ -13,7 +14,7 @@ from fastapi.responses import RedirectResponse
 
 from models.region import load_regions
 from portal.access import GRANTS, NotFoundError, Permission, require
-from portal.export import Column, Sheet, export
+from portal.export import Column, Sheet, _, export, sayer
 from portal.listing import Listing, read_listing
 from portal.office.regency import regency_of
 from portal.office.review_decisions import router as decisions_router
@@ -25,6 +26,7 @@ from workflow.read_review import (
     QUEUE_SORTS,
     STATES,
     Asker,
+    LineChoice,
     QueuedBatch,
     QueueFilter,
     count_awaiting,
@@ -36,6 +38,8 @@ from workflow.read_review import (
     read_lines,
     read_lines_by_id,
     read_queue,
+    stream_lines,
+    stream_queue,
 )
 from workflow.review import (
     REJECTION_REASONS,
@@ -227,7 +231,7 @@ def _render_batch(
         lines = read_lines(
             connection,
             found.batch,
-            **_line_choice(listing, asker.regency),
+            _line_choice(listing, asker.regency),
             limit=listing.size + 1,
             offset=(listing.page - 1) * listing.size,
         )
@@ -312,21 +316,16 @@ def _line_listing(request: Request) -> Listing:
     return read_listing(request, sorts=tuple(LINE_SORTS), default="-priority", filters={"verified": _YES_NO})
 
 
-def _line_choice(listing: Listing, regency: str) -> dict[str, Any]:
+def _line_choice(listing: Listing, regency: str) -> LineChoice:
     """Order and search of the lines; a village is found by its name too."""
     asked = listing.search.lower()
-    villages = [
+    villages = (
         region.code
         for region in load_regions()
         if asked and region.code.startswith(regency) and asked in region.name.lower()
-    ]
-    return {
-        "sort": listing.sort,
-        "descending": listing.descending,
-        "search": listing.search,
-        "villages": villages,
-        "verified": listing.filters["verified"],
-    }
+    )
+    verified = listing.filters["verified"]
+    return LineChoice(listing.sort, listing.descending, listing.search, tuple(villages), verified)
 
 
 def _districts(regency: str) -> list[tuple[str, str]]:
@@ -346,82 +345,82 @@ def _uuid(text: str | None) -> uuid.UUID | None:
 
 
 def _export_batches(request: Request, visitor: Visitor, form: Literal["xlsx", "csv"]) -> Response:
-    asker, listing = _asker(request, visitor), _queue_listing(request)
-    with open_unit(request.app.state.portal.engine, visitor) as connection:
-        batches = read_queue(connection, asker, _wanted(listing))
+    asker, listing, say = _asker(request, visitor), _queue_listing(request), sayer(request)
     columns = [
-        Column("Dana", width=32),
-        Column("Kode dana"),
-        Column("Jenis"),
-        Column("Kecamatan", width=24),
-        Column("Baris", "whole"),
-        Column("Jumlah", "rupiah"),
-        Column("Tersedia", "rupiah"),
-        Column("Petugas kedua"),
-        Column("Sejak", width=26),
+        Column(_("Fund"), width=32),
+        Column(_("Code")),
+        Column(_("Kind")),
+        Column(_("District"), width=24),
+        Column(_("Lines"), "whole"),
+        Column(_("Amount"), "rupiah"),
+        Column(_("Available"), "rupiah"),
+        Column(_("Second officer")),
+        Column(_("Since"), width=26),
     ]
-    rows = [
-        (
-            batch.fund_name,
-            batch.fund_code,
-            batch.kind.upper(),
-            region_name(batch.district_code),
-            batch.open_lines,
-            batch.open_rupiah,
-            batch.available_rupiah,
-            "ya" if batch.needs_second else "tidak",
-            batch.created_at,
+    with open_unit(request.app.state.portal.engine, visitor) as connection:
+        rows = (
+            (
+                batch.fund_name,
+                batch.fund_code,
+                batch.kind.upper(),
+                region_name(batch.district_code),
+                batch.open_lines,
+                batch.open_rupiah,
+                batch.available_rupiah,
+                say(_("yes") if batch.needs_second else _("no")),
+                batch.created_at,
+            )
+            for batch in stream_queue(connection, asker, _wanted(listing))
         )
-        for batch in batches
-    ]
-    return export(Sheet("Antrean", columns, rows, _notes(asker, listing)), form, "antrean")
+        notes = _notes(asker, listing, say)
+        return export(request, Sheet(_("Queue"), columns, rows, notes), form, "antrean")
 
 
 def _export_lines(
     request: Request, visitor: Visitor, batch_id: uuid.UUID, form: Literal["xlsx", "csv"]
 ) -> Response:
-    asker, listing = _asker(request, visitor), _line_listing(request)
+    asker, listing, say = _asker(request, visitor), _line_listing(request), sayer(request)
+    columns = [
+        Column(_("Worker")),
+        Column(_("Village"), width=24),
+        Column(_("Occupation"), width=20),
+        Column(_("Programmes")),
+        Column(_("Months"), "whole"),
+        Column(_("Amount"), "rupiah"),
+        Column(_("Priority"), "whole"),
+        Column(_("Next best choice"), width=32),
+        Column(_("Lead in points"), "whole"),
+        Column(_("Confirmed by the village")),
+    ]
     with open_unit(request.app.state.portal.engine, visitor) as connection:
         found = find_batch(connection, asker, batch_id)
         if found is None:
             raise NotFoundError
-        lines = read_lines(connection, found.batch, **_line_choice(listing, asker.regency))
-    columns = [
-        Column("Pekerja"),
-        Column("Desa", width=24),
-        Column("Pekerjaan", width=20),
-        Column("Program"),
-        Column("Bulan", "whole"),
-        Column("Jumlah", "rupiah"),
-        Column("Prioritas", "whole"),
-        Column("Pilihan berikut", width=32),
-        Column("Selisih poin", "whole"),
-        Column("Dikonfirmasi desa"),
-    ]
-    rows = [
-        (
-            f"W-{line.worker_id}",
-            region_name(line.village_code),
-            line.occupation,
-            line.programmes,
-            line.months,
-            line.amount_rupiah,
-            line.priority,
-            line.alternative,
-            line.alternative_points,
-            "ya" if line.verified else "belum",
+        rows = (
+            (
+                f"W-{line.worker_id}",
+                region_name(line.village_code),
+                line.occupation,
+                line.programmes,
+                line.months,
+                line.amount_rupiah,
+                line.priority,
+                line.alternative,
+                line.alternative_points,
+                say(_("yes") if line.verified else _("no")),
+            )
+            for line in stream_lines(connection, found.batch, _line_choice(listing, asker.regency))
         )
-        for line in lines
-    ]
-    notes = {"Dana": found.fund_name, "Kecamatan": region_name(found.district_code)}
-    return export(Sheet("Baris", columns, rows, notes | _notes(asker, listing)), form, "baris-usulan")
+        notes = {_("Fund"): found.fund_name, _("District"): region_name(found.district_code)}
+        notes |= _notes(asker, listing, say)
+        return export(request, Sheet(_("Lines"), columns, rows, notes), form, "baris-usulan")
 
 
-def _notes(asker: Asker, listing: Listing) -> dict[str, str]:
+def _notes(asker: Asker, listing: Listing, say: Callable[[str], str]) -> dict[str, str]:
     chosen = listing.filtered()
     return {
-        "Kabupaten": region_name(asker.regency),
-        "Saringan": ", ".join(f"{name}={value}" for name, value in chosen.items()) or "semua",
-        "Diambil": asker.now.isoformat(timespec="seconds"),
-        "Oleh": asker.officer,
+        _("Regency"): region_name(asker.regency),
+        _("Filter"): ", ".join(f"{name}={value}" for name, value in chosen.items()) or say(_("all")),
+        _("Taken at"): asker.now.isoformat(timespec="seconds"),
+        _("Taken by"): asker.officer,
     }

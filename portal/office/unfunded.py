@@ -9,11 +9,11 @@ from typing import Annotated, Final
 from fastapi import APIRouter, FastAPI, Request, Response
 
 from portal.access import Permission, require
-from portal.export import Column, Sheet, export
+from portal.export import Column, Sheet, _, export
 from portal.kept import kept_figures
 from portal.office.desk import DeskBusyError
 from portal.office.regency import regency_of
-from portal.page import page_language, render_page
+from portal.page import render_page
 from portal.region_name import region_name
 from portal.unit import open_unit
 from workflow.read_waiting import Waiting, read_last_run, read_waiting
@@ -63,34 +63,20 @@ def show_changes(request: Request, visitor: Reader) -> Response:
 def export_unfunded(request: Request, visitor: Reader, form: str) -> Response:
     """Reasons by district, to take away."""
     regency = regency_of(request, visitor)
-    language = page_language(request)
-    waiting = read_groups(request.app, regency)
-    rows = [
+    rows = (
         (code, region_name(code), reason, needs)
-        for code, reasons in sorted(waiting.by_district.items())
+        for code, reasons in sorted(read_groups(request.app, regency).by_district.items())
         for reason, needs in sorted(reasons.items())
-    ]
-    columns = (
-        ("Kode", "Kecamatan", "Alasan", "Kebutuhan")
-        if language == "id"
-        else ("Code", "District", "Reason", "Needs")
     )
-    sheet = Sheet(
-        "belum terdanai" if language == "id" else "unfunded",
-        [
-            Column(columns[0]),
-            Column(columns[1], width=28),
-            Column(columns[2], width=28),
-            Column(columns[3], "whole"),
-        ],
-        rows,
-        {
-            "regency": regency,
-            "at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-            "by": visitor.email,
-        },
-    )
-    return export(sheet, "csv" if form == "csv" else "xlsx", "gotong-unfunded")
+    columns = [Column(_("Code")), Column(_("District"), width=28), Column(_("Reason"), width=48)]
+    columns.append(Column(_("Needs"), "whole"))
+    notes = {
+        _("Regency"): region_name(regency),
+        _("Taken at"): dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        _("Taken by"): visitor.email,
+    }
+    sheet = Sheet(_("Unfunded"), columns, rows, notes)
+    return export(request, sheet, "csv" if form == "csv" else "xlsx", "gotong-unfunded")
 
 
 def read_groups(app: FastAPI, regency: str) -> Waiting:
