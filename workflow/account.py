@@ -313,6 +313,18 @@ def list_accounts(engine: Engine, within: str | None = None) -> list[AccountView
         return [_view(row) for row in connection.execute(statement)]
 
 
+def read_account(engine: Engine, account_id: uuid.UUID, within: str | None = None) -> AccountView:
+    """One account by its id. Raises :class:`AccountUnknownError`."""
+    statement = _SELECT_VIEW.where(Account.id == account_id)
+    if within is not None:
+        statement = statement.where(Account.funder == within)
+    with engine.connect() as connection:
+        row = connection.execute(statement).one_or_none()
+    if row is None:
+        raise AccountUnknownError
+    return _view(row)
+
+
 def find_account(engine: Engine, email: str) -> AccountView:
     """The account of this e-mail address. Raises :class:`AccountUnknownError`."""
     with engine.connect() as connection:

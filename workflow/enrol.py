@@ -80,6 +80,15 @@ def export_enrolment(
 
     Raises ``NothingToEnrolError``, or ``LookupError`` for an unknown fund.
     """
+    batch_id = make_batch(engine, fund_code, officer, now)
+    return write_enrolment(engine, vault, batch_id, directory)
+
+
+def make_batch(engine: Engine, fund_code: str, officer: str, now: dt.datetime) -> uuid.UUID:
+    """Store the fund's approved, unsent lines as a batch; its files can be written any time after.
+
+    Raises ``NothingToEnrolError``, or ``LookupError`` for an unknown fund.
+    """
     batch_id = uuid.uuid4()
     with engine.begin() as connection:
         fund_id = connection.scalar(select(Fund.id).where(Fund.code == fund_code))
@@ -121,7 +130,7 @@ def export_enrolment(
             {"fund": fund_code, "lines": len(lines), "total_rupiah": total_rupiah},
             now,
         )
-    return write_enrolment(engine, vault, batch_id, directory)
+    return batch_id
 
 
 def repeat_export(
@@ -132,7 +141,7 @@ def repeat_export(
     For an export that stored its batch and died before its files were written. Raises
     ``LookupError`` when the fund has no batch.
     """
-    with engine.begin() as connection:
+    with engine.connect() as connection:
         batch_id = connection.scalar(
             select(EnrolmentBatch.id)
             .join(Fund, Fund.id == EnrolmentBatch.fund_id)
@@ -140,8 +149,27 @@ def repeat_export(
             .order_by(EnrolmentBatch.exported_at.desc(), EnrolmentBatch.id)
             .limit(1)
         )
-        if batch_id is None:
-            raise LookupError(f"fund {fund_code} has no enrolment batch")
+    if batch_id is None:
+        raise LookupError(f"fund {fund_code} has no enrolment batch")
+    return repeat_batch(engine, vault, batch_id, fund_code, officer, directory, now)
+
+
+def repeat_batch(
+    engine: Engine,
+    vault: Vault,
+    batch_id: uuid.UUID,
+    fund_code: str,
+    officer: str,
+    directory: Path,
+    now: dt.datetime,
+) -> EnrolmentFiles:
+    """Write the files of a stored batch of this fund, and record first who takes them.
+
+    Raises ``LookupError`` for an unknown batch; then nothing is recorded.
+    """
+    with engine.begin() as connection:
+        if connection.scalar(select(EnrolmentBatch.id).where(EnrolmentBatch.id == batch_id)) is None:
+            raise LookupError(f"no enrolment batch {batch_id}")
         record_action(connection, officer, "repeat_export", str(batch_id), {"fund": fund_code}, now)
     return write_enrolment(engine, vault, batch_id, directory)
 

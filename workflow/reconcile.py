@@ -71,7 +71,7 @@ _LOCK_LINES = text(
     JOIN proposal p ON p.id = e.proposal_id
     JOIN coverage_need n ON n.id = p.need_id
     JOIN fund f ON f.id = p.fund_id
-    WHERE e.reference = ANY(:references)
+    WHERE e.reference = ANY(:references) AND (CAST(:regency AS text) IS NULL OR n.regency_code = :regency)
     ORDER BY n.id FOR UPDATE OF e, n, p
     """
 ).bindparams(bindparam("references", type_=ARRAY(Text)))
@@ -174,10 +174,21 @@ def parse_answers(rows: Iterable[Mapping[str, object]], *, first_row: int = 2) -
 
 @ask_again
 def reconcile_answers(
-    engine: Engine, lines: Sequence[AnswerLine], officer: str, now: dt.datetime
+    engine: Engine,
+    lines: Sequence[AnswerLine],
+    officer: str,
+    now: dt.datetime,
+    *,
+    regency: str | None = None,
 ) -> ReconcileOutcome:
-    """Apply an answer file in one transaction; the same content again changes nothing."""
-    file_hash = hashlib.sha256(repr([_content(line) for line in lines]).encode()).digest()
+    """Apply an answer file in one transaction; the same content again changes nothing.
+
+    ``regency`` confines it to lines of that regency: to its officer all others are unknown.
+    """
+    content: list[object] = [_content(line) for line in lines]
+    # An officer of elsewhere who hands a file in must not make it a repeat for the one whose it is.
+    content += [] if regency is None else [regency]
+    file_hash = hashlib.sha256(repr(content).encode()).digest()
     with engine.begin() as connection:
         connection.execute(
             text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 2))"), {"key": file_hash.hex()}
@@ -193,7 +204,7 @@ def reconcile_answers(
                 id=answer_id, file_hash=file_hash, officer=officer, outcomes={}, imported_at=now
             )
         )
-        outcomes = _apply(connection, lines, answer_id, now)
+        outcomes = _apply(connection, lines, answer_id, now, regency)
         connection.execute(
             update(EnrolmentAnswer).where(EnrolmentAnswer.id == answer_id).values(outcomes=dict(outcomes))
         )
@@ -202,7 +213,11 @@ def reconcile_answers(
 
 
 def _apply(
-    connection: Connection, lines: Sequence[AnswerLine], answer_id: uuid.UUID, now: dt.datetime
+    connection: Connection,
+    lines: Sequence[AnswerLine],
+    answer_id: uuid.UUID,
+    now: dt.datetime,
+    regency: str | None,
 ) -> Counter[str]:
     standing = {
         row.reference: _Standing(
@@ -217,7 +232,10 @@ def _apply(
             if row.answer is None
             else (row.answer, row.answer_reason, row.answer_months, row.answer_rupiah),
         )
-        for row in connection.execute(_LOCK_LINES, {"references": sorted({line.reference for line in lines})})
+        for row in connection.execute(
+            _LOCK_LINES,
+            {"references": sorted({line.reference for line in lines}), "regency": regency},
+        )
     }
     outcomes: Counter[str] = Counter()
     disbursed: Counter[int] = Counter()

@@ -49,7 +49,7 @@ def post_person(
     scope: Text = "",
 ) -> Response:
     """Invite somebody; the link is shown this once."""
-    chosen, asked = _role_and_scope(visitor, role, scope)
+    chosen, asked = read_role(visitor, role, scope)
     if chosen is None:
         return _render(request, visitor, 422, "scope_wrong")
     try:
@@ -61,7 +61,7 @@ def post_person(
             role=chosen,
             scope=asked,
             now=now(),
-            within=_within(visitor),
+            within=company_of(visitor),
         )
     except AccountRefusedError as error:
         return _render(request, visitor, 422, error.reason)
@@ -73,13 +73,13 @@ def post_role(
     request: Request, visitor: PeopleManager, account_id: uuid.UUID, role: Text, scope: Text = ""
 ) -> Response:
     """Give another role; it holds from the person's next request on."""
-    chosen, asked = _role_and_scope(visitor, role, scope)
+    chosen, asked = read_role(visitor, role, scope)
 
     def change() -> None:
         if chosen is None:
             raise AccountRefusedError("scope_wrong")
         engine = request.app.state.portal.engine
-        change_role(engine, visitor.email, account_id, chosen, asked, now(), _within(visitor))
+        change_role(engine, visitor.email, account_id, chosen, asked, now(), company_of(visitor))
 
     return _act(request, visitor, account_id, change)
 
@@ -92,7 +92,7 @@ def post_disable(request: Request, visitor: PeopleManager, account_id: uuid.UUID
         request,
         visitor,
         account_id,
-        lambda: disable_account(engine, visitor.email, account_id, now(), _within(visitor)),
+        lambda: disable_account(engine, visitor.email, account_id, now(), company_of(visitor)),
     )
 
 
@@ -104,7 +104,7 @@ def post_enable(request: Request, visitor: PeopleManager, account_id: uuid.UUID)
         request,
         visitor,
         account_id,
-        lambda: enable_account(engine, visitor.email, account_id, now(), _within(visitor)),
+        lambda: enable_account(engine, visitor.email, account_id, now(), company_of(visitor)),
     )
 
 
@@ -116,7 +116,7 @@ def post_second_factor(request: Request, visitor: PeopleManager, account_id: uui
         request,
         visitor,
         account_id,
-        lambda: reset_second_factor(engine, visitor.email, account_id, now(), _within(visitor)),
+        lambda: reset_second_factor(engine, visitor.email, account_id, now(), company_of(visitor)),
     )
 
 
@@ -124,7 +124,9 @@ def post_second_factor(request: Request, visitor: PeopleManager, account_id: uui
 def post_link(request: Request, visitor: PeopleManager, account_id: uuid.UUID) -> Response:
     """A new link to accept the invitation or to set a new password, shown this once."""
     try:
-        link = issue_link(request.app.state.portal.engine, visitor.email, account_id, now(), _within(visitor))
+        link = issue_link(
+            request.app.state.portal.engine, visitor.email, account_id, now(), company_of(visitor)
+        )
     except AccountUnknownError:
         raise NotFoundError from None
     except AccountRefusedError as error:
@@ -142,7 +144,7 @@ def _act(request: Request, visitor: Visitor, account_id: uuid.UUID, action: Call
     return RedirectResponse("/people", 303)
 
 
-def _within(visitor: Visitor) -> str | None:
+def company_of(visitor: Visitor) -> str | None:
     """The funder whose people this visitor may see; ``None`` is everybody, for administrators alone."""
     if visitor.role == "administrator":
         return None
@@ -151,7 +153,7 @@ def _within(visitor: Visitor) -> str | None:
     return visitor.funder
 
 
-def _role_and_scope(visitor: Visitor, role: str, scope: str) -> tuple[Role | None, Scope]:
+def read_role(visitor: Visitor, role: str, scope: str) -> tuple[Role | None, Scope]:
     """The role, and the scope read as that role's: a regency, an NPWP or a village."""
     chosen: Role | None = next((known for known in get_args(Role) if known == role), None)
     scope = scope.strip()
@@ -166,6 +168,11 @@ def _role_and_scope(visitor: Visitor, role: str, scope: str) -> tuple[Role | Non
             return chosen, Scope(regency=scope)
 
 
+def address_of_link(request: Request, invitation: Invitation) -> str:
+    """Where the link's owner sets a password."""
+    return f"{request.url.scheme}://{request.url.netloc}/{invitation.purpose}/{invitation.token}"
+
+
 def _render(
     request: Request,
     visitor: Visitor,
@@ -174,18 +181,14 @@ def _render(
     invitation: Invitation | None = None,
 ) -> Response:
     portal = request.app.state.portal
-    link = ""
-    if invitation is not None:
-        link = f"{request.url.scheme}://{request.url.netloc}/{invitation.purpose}/{invitation.token}"
-    roles = ROLES if visitor.role == "administrator" else ("company_user", "company_admin")
     return render_page(
         request,
         "accounts/people.html",
         visitor=visitor,
         status_code=status_code,
-        accounts=list_accounts(portal.engine, _within(visitor)),
-        roles=roles,
+        accounts=list_accounts(portal.engine, company_of(visitor)),
+        roles=ROLES if visitor.role == "administrator" else ("company_user", "company_admin"),
         problem=problem,
         invitation=invitation,
-        link=link,
+        link="" if invitation is None else address_of_link(request, invitation),
     )

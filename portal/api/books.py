@@ -30,7 +30,7 @@ FundCode = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 DistrictCode = Annotated[str, Path(pattern=r"^\d{2}\.\d{2}\.\d{2}$")]
 RegionCode = Annotated[str | None, Query(pattern=r"^\d{2}(\.\d{2}(\.\d{2}(\.\d{4})?)?)?$")]
 
-_FUND: Final = """
+FUND: Final = """
     SELECT code, regency_code AS regency, kind, name, funder, window_from, window_to, pledged_rupiah,
            reserved_rupiah, committed_rupiah, disbursed_rupiah, expired_rupiah,
            pledged_rupiah - reserved_rupiah - committed_rupiah - disbursed_rupiah - expired_rupiah
@@ -66,7 +66,7 @@ _RUNS: Final = """
     SELECT id, regency_code AS regency, generation, status, needs, proposed, changed, tiers, started_at,
            finished_at FROM allocation_run
 """
-_ENROLMENTS: Final = """
+ENROLMENTS: Final = """
     SELECT b.id, f.code AS fund, b.lines, b.total_rupiah, b.exported_at
     FROM enrolment_batch b JOIN fund f ON f.id = b.fund_id
 """
@@ -90,7 +90,7 @@ def list_regions(
 @router.get("/funds", response_model=Page[shapes.Fund])
 def list_funds(request: Request, visitor: FundReader, asked: AskedPage) -> dict[str, Any]:
     """The regency's funds; a company's own."""
-    return page_of(request, visitor, _FUND, {"code": "text"}, asked)
+    return page_of(request, visitor, FUND, {"code": "text"}, asked)
 
 
 @router.get("/funds/{code}", response_model=shapes.Fund)
@@ -98,14 +98,14 @@ def show_fund(
     request: Request, visitor: FundReader, code: FundCode, if_none_match: IfNoneMatch = None
 ) -> Response:
     """One fund."""
-    found = one_of(request, visitor, _FUND + "WHERE code = :code", code=code)
+    found = one_of(request, visitor, FUND + "WHERE code = :code", code=code)
     return answer_tagged(found, etag_of(found), if_none_match)
 
 
 @router.get("/funds/{code}/journal", response_model=Page[shapes.Entry])
 def list_journal(request: Request, visitor: FundReader, code: FundCode, asked: AskedPage) -> dict[str, Any]:
     """The fund's journal, oldest first."""
-    one_of(request, visitor, _FUND + "WHERE code = :code", code=code)
+    one_of(request, visitor, FUND + "WHERE code = :code", code=code)
     return page_of(request, visitor, _JOURNAL, {"number": "int8"}, asked, code=code)
 
 
@@ -113,8 +113,8 @@ def list_journal(request: Request, visitor: FundReader, code: FundCode, asked: A
 def list_documents(
     request: Request, visitor: OfficeReader, code: FundCode, asked: AskedPage
 ) -> dict[str, Any]:
-    """The fund's documents, newest first; the file itself is at /documents/{id}."""
-    one_of(request, visitor, _FUND + "WHERE code = :code", code=code)
+    """The fund's documents, newest first; a file itself is at /api/v1/documents/{id}."""
+    one_of(request, visitor, FUND + "WHERE code = :code", code=code)
     keys = {"added_at": "timestamptz", "id": "uuid"}
     return page_of(request, visitor, _DOCUMENTS, keys, asked, descending=True, code=code)
 
@@ -208,7 +208,7 @@ def list_coverage(request: Request, visitor: ReviewReader, asked: AskedPage) -> 
 def list_enrolments(request: Request, visitor: OfficeReader, asked: AskedPage) -> dict[str, Any]:
     """Files that went to the social-security agency, newest first."""
     keys = {"exported_at": "timestamptz", "id": "uuid"}
-    return page_of(request, visitor, _ENROLMENTS, keys, asked, descending=True)
+    return page_of(request, visitor, ENROLMENTS, keys, asked, descending=True)
 
 
 @router.get("/enrolment-batches/{batch_id}/lines", response_model=Page[shapes.EnrolmentLine])
@@ -216,7 +216,7 @@ def list_enrolment_lines(
     request: Request, visitor: OfficeReader, batch_id: uuid.UUID, asked: AskedPage
 ) -> dict[str, Any]:
     """A file's lines by reference, and what the agency answered."""
-    one_of(request, visitor, _ENROLMENTS + "WHERE b.id = :id", id=batch_id)
+    one_of(request, visitor, ENROLMENTS + "WHERE b.id = :id", id=batch_id)
     return page_of(request, visitor, _ENROLMENT_LINES, {"number": "int4"}, asked, batch_id=batch_id)
 
 

@@ -63,8 +63,11 @@ def carry_out(
     find: Callable[[], str | None] = lambda: None,
     if_match: str | None = None,
     status: int = 200,
+    told_once: tuple[str, ...] = (),
 ) -> Response:
     """Carry a change out once.
+
+    ``told_once`` names the answer's secrets: they are not kept, and a repeat gets null for them.
 
     ``content`` is what was asked, in plain data; ``find`` gives the ETag of what stands now, or ``None``
     when there is nothing to match, and raises ``NotFoundError``; ``act`` makes the change and gives the
@@ -98,7 +101,8 @@ def carry_out(
             give_up_request(engine, caller, key)
         raise
     assert key is not None
-    keep_answer(engine, caller, key, StoredAnswer(status, {"answer": body}))
+    kept = body | dict.fromkeys(told_once) if told_once else body
+    keep_answer(engine, caller, key, StoredAnswer(status, {"answer": kept}))
     return JSONResponse(body, status)
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from models.programme import bundle_of_mask, write_bundle
 from portal.access import Permission, require
@@ -20,10 +20,12 @@ from portal.api.reading import one_of, page_of
 from portal.company.figures import read_company_groups, read_figures
 from portal.company.overview import funder_of
 from portal.unit import open_unit
+from workflow.mark_messages import mark_messages, read_mark
 from workflow.read_company import (
     MESSAGES,
     Reach,
     count_if_enough,
+    count_unread,
     hide_small_groups,
     read_months,
     select_workers,
@@ -34,9 +36,18 @@ from workflow.sign_statement import NothingToStateError, sign_statement, write_c
 router = APIRouter(prefix="/api/v1")
 
 Company = Annotated[Visitor, require(Permission.READ_OWN_FUNDS)]
+MessageReader = Annotated[Visitor, require(Permission.MARK_MESSAGES)]
 AskedPage = Annotated[Asked, Depends(read_asked)]
 
 _STATEMENTS: Final = "SELECT number, code, period_from, period_to, content, signed_at FROM statement"
+
+
+class MarkRequest(BaseModel):
+    """``at`` of the newest message that was read."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    read_at: AwareDatetime
 
 
 class StatementRequest(BaseModel):
@@ -103,6 +114,25 @@ def list_messages(request: Request, visitor: Company, asked: AskedPage) -> dict[
     return page_of(request, visitor, MESSAGES, keys, asked, descending=True, funder=funder_of(visitor))
 
 
+@router.get("/company/message-mark", response_model=shapes.MessageMark)
+def show_mark(request: Request, visitor: MessageReader) -> dict[str, Any]:
+    """How far this person has read the messages."""
+    return _find_mark(request, visitor)
+
+
+@router.put("/company/message-mark", response_model=shapes.MessageMark)
+def put_mark(
+    request: Request, visitor: MessageReader, asked: MarkRequest, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """Everything up to this moment was read. The mark never goes back, so nothing has to be matched."""
+
+    def act() -> dict[str, Any]:
+        mark_messages(request.app.state.portal.engine, visitor.account_id, min(asked.read_at, now()))
+        return _find_mark(request, visitor)
+
+    return carry_out(request, visitor, asked.model_dump(), key=idempotency_key, act=act)
+
+
 @router.get("/statements", response_model=Page[shapes.Statement])
 def list_statements(request: Request, visitor: Company, asked: AskedPage) -> dict[str, Any]:
     """The company's signed statements, newest first."""
@@ -129,3 +159,10 @@ def post_statement(
         return one_of(request, visitor, f"{_STATEMENTS} WHERE id = :id", id=statement_id)
 
     return carry_out(request, visitor, asked.model_dump(), key=idempotency_key, act=act, status=201)
+
+
+def _find_mark(request: Request, visitor: Visitor) -> dict[str, Any]:
+    engine = request.app.state.portal.engine
+    mark = read_mark(engine, visitor.account_id)
+    with open_unit(engine, visitor) as connection:
+        return {"read_at": mark, "unread": count_unread(connection, funder_of(visitor), mark)}

@@ -13,9 +13,12 @@ from portal.api.advice import router as advice_router
 from portal.api.alerts import router as alerts_router
 from portal.api.books import router as books_router
 from portal.api.company import router as company_router
+from portal.api.enrolment import router as enrolment_router
+from portal.api.funds import router as funds_router
 from portal.api.money import router as money_router
 from portal.api.offers import router as offers_router
 from portal.api.operation import router as operation_router
+from portal.api.people import router as people_router
 from portal.api.problem import Problem
 from portal.api.verification import router as verification_router
 from workflow.sign_in import Visitor
@@ -34,6 +37,7 @@ _REFUSALS: Final = {
     "404": "There is no such thing, or it is none of yours",
     "409": "It cannot be done as things stand",
     "412": "It is not as it was read any more",
+    "413": "The file is too large",
     "422": "The request cannot be understood",
     "428": "If-Match is missing",
     "429": "Too many requests; see Retry-After",
@@ -56,6 +60,9 @@ for _part in (
     alerts_router,
     operation_router,
     money_router,
+    funds_router,
+    enrolment_router,
+    people_router,
 ):
     router.include_router(_part)
 

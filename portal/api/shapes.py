@@ -8,6 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from models.event import FundRules
+
 
 class Region(BaseModel):
     """A province, regency, district or village."""
@@ -129,7 +131,7 @@ class Coverage(BaseModel):
 
 
 class EnrolmentBatch(BaseModel):
-    """A file that went to the social-security agency; the file itself is not given through the API."""
+    """Lines that go to the social-security agency as one file; only an officer's session gets the file."""
 
     id: uuid.UUID
     fund: str
@@ -235,13 +237,14 @@ class FundedWorker(BaseModel):
 
 
 class Message(BaseModel):
-    """Something that changed for a company: a journal entry's kind, an answer to an offer, a statement."""
+    """Something that changed for a company: a journal entry's kind, an answer to an offer, a statement,
+    or changed terms of a pledge, which have no amount."""
 
     at: dt.datetime
     ref: str
     kind: str
     name: str
-    amount_rupiah: int
+    amount_rupiah: int | None
     remark: str | None
 
 
@@ -423,3 +426,62 @@ class ChosenPolicy(BaseModel):
     regency: str
     name: str
     version: int
+
+
+class Person(BaseModel):
+    """Somebody who may use the portal; a role has one of the three scopes, or none."""
+
+    id: uuid.UUID
+    email: str
+    name: str
+    role: str
+    regency: str | None
+    funder: str | None
+    village: str | None
+    state: str
+    second_factor: bool
+    created_at: dt.datetime
+
+
+class InvitedPerson(Person):
+    """A person with the single-use link that lets them set a password; null where it was told before."""
+
+    purpose: str
+    link: str | None
+    expires_at: dt.datetime
+
+
+class FundTerms(BaseModel):
+    """What a fund's next event would state if nothing changed; months are inclusive. Money stands in
+    ``amount_rupiah`` for a pledge, in ``ceiling_rupiah`` and ``released_rupiah`` for a budget line."""
+
+    code: str
+    revision: int
+    kind: str
+    window_from: str
+    window_to: str
+    amount_rupiah: int | None
+    ceiling_rupiah: int | None
+    released_rupiah: int | None
+    rules: FundRules
+
+
+class SentChange(BaseModel):
+    """A change that is on its way: it holds once the fund's terms have this revision."""
+
+    code: str
+    revision: int
+
+
+class AnswerOutcome(BaseModel):
+    """What became of an answer file's rows; the same file again has the same outcome."""
+
+    id: uuid.UUID
+    outcomes: dict[str, int]
+
+
+class MessageMark(BaseModel):
+    """How far the person has read, and how many messages are newer."""
+
+    read_at: dt.datetime | None
+    unread: int
