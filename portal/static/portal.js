@@ -81,3 +81,15 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   document.addEventListener("htmx:afterSettle", (event) => name(event.target));
   document.querySelector(".menu [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 })();
+
+// The stream of changes ends each minute and the browser opens the next one by itself. That is no error to
+// complain of; only a stream that the browser gives up is, and then it is opened anew.
+htmx.createEventSource = (address) => {
+  const source = new EventSource(address, { withCredentials: true });
+  let complain = null;
+  Object.defineProperty(source, "onerror", { get: () => complain, set: (handler) => { complain = handler; } });
+  source.addEventListener("error", (event) => {
+    if (source.readyState === EventSource.CLOSED) complain?.call(source, event);
+  });
+  return source;
+};
