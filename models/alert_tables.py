@@ -64,6 +64,24 @@ class AlertRule(Base):
     changed_at: Mapped[dt.datetime] = mapped_column(server_default=func.clock_timestamp())
 
 
+class AlertOverride(Base):
+    """Other thresholds of a rule for one fund or district; without such a row the rule's own hold."""
+
+    __tablename__ = "alert_override"
+    __table_args__ = (
+        CheckConstraint("fire >= 1 AND clear >= 1 AND clear <= fire", name="clear_below_fire"),
+        CheckConstraint("subject <> ''", name="subject_named"),
+    )
+
+    subject: Mapped[str] = mapped_column(primary_key=True, comment="code of the fund or district")
+    rule_id: Mapped[int] = mapped_column(ForeignKey("alert_rule.id"), primary_key=True)
+    fire: Mapped[int]
+    clear: Mapped[int]
+    enabled: Mapped[bool] = mapped_column(server_default=text("true"))
+    changed_by: Mapped[str]
+    changed_at: Mapped[dt.datetime] = mapped_column(server_default=func.clock_timestamp())
+
+
 class Alert(Base):
     """One crossing: open, acknowledged by an owner, resolved. ``facts`` are numbers and codes, no people."""
 

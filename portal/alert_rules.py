@@ -19,6 +19,7 @@ from models.role import Role
 from portal.access import NotFoundError, Permission, require
 from portal.accounts.sign_in import now
 from portal.page import render_page
+from workflow.alert_override import list_overrides, list_places
 from workflow.alert_rules import (
     CHANNELS,
     HOUSE,
@@ -62,7 +63,7 @@ def show_rules(request: Request, visitor: Manager) -> Response:
 @router.post("/alerts/rules")
 def post_new_rule(request: Request, visitor: Manager, form: Fields) -> Response:
     """Add one more threshold of a kind, or say in words why not."""
-    typed = _read(form)
+    typed = read_typed(form)
     try:
         kind = typed.get("kind", "")
         if kind not in KINDS:
@@ -78,7 +79,7 @@ def post_new_rule(request: Request, visitor: Manager, form: Fields) -> Response:
 @router.post("/alerts/rules/{name}")
 def post_rule(request: Request, visitor: Manager, name: str, form: Fields) -> Response:
     """Save a rule, or say in words why not."""
-    scope, typed = scope_of(visitor), _read(form)
+    scope, typed = scope_of(visitor), read_typed(form)
     try:
         with request.app.state.portal.engine.begin() as connection:
             kinds = {rule.name: rule.kind for rule in read_rules(connection, scope)}
@@ -124,19 +125,15 @@ def scope_of(visitor: Visitor) -> str:
 
 def read_terms(kind: str, typed: Mapping[str, str], known: tuple[str, ...]) -> RuleTerms:
     """The terms as they were typed, shares as percentages. Raises ``RuleRefusedError``."""
-    for field in typed:
-        if field not in known:
-            raise RuleRefusedError("field_unknown", field=field)
+    check_fields(typed, known)
     severity = typed.get("severity", "")
     if severity not in SEVERITIES:
         raise RuleRefusedError("severity_unknown")
-    if typed.get("enabled", "true") != "true":
-        raise RuleRefusedError("field_unknown", field="enabled")
     said = kind in SAID_KINDS
     return RuleTerms(
         kind,
-        1 if said else _threshold(kind, typed.get("fire", ""), "fire"),
-        1 if said else _threshold(kind, typed.get("clear", ""), "clear"),
+        1 if said else read_threshold(kind, typed.get("fire", ""), "fire"),
+        1 if said else read_threshold(kind, typed.get("clear", ""), "clear"),
         severity,
         _whole(typed.get("days", ""), "days"),
         "enabled" in typed,
@@ -144,8 +141,20 @@ def read_terms(kind: str, typed: Mapping[str, str], known: tuple[str, ...]) -> R
     )
 
 
-def _threshold(kind: str, written: str, field: str) -> int:
-    """In the kind's unit: ``75`` or ``2,5`` percent are 7500 and 250 of 10,000; rupiah may be grouped."""
+def check_fields(typed: Mapping[str, str], known: tuple[str, ...]) -> None:
+    """Raises ``RuleRefusedError`` for a field that nobody knows."""
+    for field in typed:
+        if field not in known:
+            raise RuleRefusedError("field_unknown", field=field)
+    if typed.get("enabled", "true") != "true":
+        raise RuleRefusedError("field_unknown", field="enabled")
+
+
+def read_threshold(kind: str, written: str, field: str) -> int:
+    """In the kind's unit: ``75`` or ``2,5`` percent are 7500 and 250 of 10,000; rupiah may be grouped.
+
+    Raises ``RuleRefusedError``.
+    """
     unit, written = KINDS[kind].unit, written.strip()
     if unit == "share":
         match = _PERCENT.fullmatch(written.removesuffix("%").strip())
@@ -171,14 +180,15 @@ def _whole(written: str, field: str) -> int | None:
 
 
 def write_threshold(kind: str, value: int) -> str:
-    """As :func:`read_terms` reads it."""
+    """As :func:`read_threshold` reads it."""
     if KINDS[kind].unit != "share":
         return str(value)
     whole, rest = divmod(value, 100)
     return f"{whole}.{rest:02}".rstrip("0") if rest else str(whole)
 
 
-def _read(form: FormData) -> dict[str, str]:
+def read_typed(form: FormData) -> dict[str, str]:
+    """What was typed, by field."""
     return {name: str(value) for name, value in form.items()}
 
 
@@ -205,6 +215,8 @@ def _render_rules(
     scope = scope_of(visitor)
     with request.app.state.portal.engine.begin() as connection:
         rules = read_rules(connection, scope)
+        overrides = list_overrides(connection, scope)
+        places = list_places(connection, scope)
     typed = dict.fromkeys(("kind", *_TERMS), "") | dict(typed or {})
     shown = [(rule, typed if rule.name == name else _typed(rule)) for rule in rules]
     addable = [kind for kind, of in KINDS.items() if of.house == (scope == HOUSE) and kind not in SAID_KINDS]
@@ -222,6 +234,8 @@ def _render_rules(
         refused_name=name,
         refused=refused,
         of_house=scope == HOUSE,
+        overridden=sorted({(KINDS[rule.kind].subject, own.subject) for rule, own in overrides}),
+        places=places,
     )
 
 

@@ -37,8 +37,9 @@ from workflow.alert_rules import KINDS, may_be_told
 from workflow.alert_wishes import Wishes, WishRefusedError, parse_clock, read_wishes, save_wishes
 from workflow.alert_words import act, path_of, say
 from workflow.deliver_message import ServiceRefusedError
-from workflow.deliver_webhook import WebhookRefusedError
+from workflow.deliver_webhook import DeliveryFailedError, Network, WebhookRefusedError
 from workflow.sign_in import Visitor
+from workflow.try_channel import try_channel
 
 router = APIRouter()
 
@@ -119,9 +120,9 @@ def post_channel(
     portal = request.app.state.portal
     if portal.vault is None:
         return _render_channels(request, visitor, 422, "no_key")
-    networks = [ipaddress.ip_network(network) for network in portal.settings.webhook_networks]
     try:
         if address.startswith(("https:", "http:")):
+            networks = read_networks(request)
             secret = add_webhook(portal.engine, portal.vault, visitor.account_id, address, networks)
             return _render_channels(request, visitor, secret=secret)
         add_service(portal.engine, portal.vault, visitor.account_id, address)
@@ -150,6 +151,27 @@ def post_again(request: Request, visitor: Reader, channel_id: uuid.UUID) -> Resp
     answer = _switch(request, visitor, channel_id, True)
     send_again(request.app.state.portal.engine, channel_id, now())
     return answer
+
+
+@router.post("/alerts/channels/{channel_id}/test")
+def post_test(request: Request, visitor: Reader, channel_id: uuid.UUID) -> Response:
+    """Send a test message through one's own channel, and say what came of it."""
+    portal = request.app.state.portal
+    if portal.vault is None:
+        return _render_channels(request, visitor, 422, "no_key")
+    try:
+        networks = read_networks(request)
+        try_channel(portal.engine, portal.vault, visitor.account_id, channel_id, now(), networks)
+    except LookupError:
+        raise NotFoundError from None
+    except DeliveryFailedError as error:
+        return _render_channels(request, visitor, tried=channel_id, failure=str(error))
+    return _render_channels(request, visitor, tried=channel_id)
+
+
+def read_networks(request: Request) -> list[Network]:
+    """Internal networks that a webhook may reach here."""
+    return [ipaddress.ip_network(each) for each in request.app.state.portal.settings.webhook_networks]
 
 
 def _switch(request: Request, visitor: Visitor, channel_id: uuid.UUID, enabled: bool) -> Response:
@@ -181,7 +203,13 @@ def post_wishes(
 
 
 def _render_channels(
-    request: Request, visitor: Visitor, status_code: int = 200, problem: str = "", secret: str = ""
+    request: Request,
+    visitor: Visitor,
+    status_code: int = 200,
+    problem: str = "",
+    secret: str = "",
+    tried: uuid.UUID | None = None,
+    failure: str = "",
 ) -> Response:
     portal = request.app.state.portal
     with portal.engine.connect() as connection:
@@ -208,4 +236,6 @@ def _render_channels(
         has_mail=portal.settings.has_mail,
         problem=problem,
         secret=secret,
+        tried=tried,
+        failure=failure,
     )

@@ -26,6 +26,7 @@ from portal.administration.dead_letters import router as dead_letters_router
 from portal.administration.health import router as house_health_router
 from portal.administration.keys import router as keys_router
 from portal.administration.policies import router as policies_router
+from portal.alert_overrides import router as alert_overrides_router
 from portal.alert_rules import router as alert_rules_router
 from portal.alerts import router as alerts_router
 from portal.api.problem import install_problems
@@ -95,6 +96,7 @@ _ROUTERS: Final = (
     what_if_router,
     audit_router,
     alert_rules_router,
+    alert_overrides_router,
     alerts_router,
     company_router,
     company_workers_router,

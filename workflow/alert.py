@@ -8,7 +8,7 @@ trembles around one of them says nothing new. At most one alert of a key (rule, 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -92,17 +92,23 @@ def judge(
     readings: Iterable[Reading],
     standing: Sequence[Standing],
     whole_kinds: Collection[str] = (),
+    overrides: Mapping[tuple[int, str], Rule] | None = None,
 ) -> Crossings:
     """Compare readings with rules and with what stands.
 
+    ``overrides``: by rule's id and subject, the rule as it holds there; elsewhere the rule itself holds.
     What stands of a kind or subject without a reading is left alone, except that of ``whole_kinds``
     every subject was read: one that is missing reads zero.
     """
     by_id = {rule.id: rule for rule in rules}
-    ladders: dict[tuple[str, int | None], list[Rule]] = defaultdict(list)
-    for rule in sorted(rules, key=lambda rule: (rule.fire, rule.id)):
-        if rule.enabled:
-            ladders[rule.kind, rule.days].append(rule)
+    at_subject = overrides or {}
+    of_kind: dict[tuple[str, int | None], list[Rule]] = defaultdict(list)
+    for rule in rules:
+        of_kind[rule.kind, rule.days].append(rule)
+
+    def holding(rule: Rule, subject: str) -> Rule:
+        return at_subject.get((rule.id, subject), rule)
+
     of_subject: dict[tuple[str, str], list[Standing]] = defaultdict(list)
     for alert in standing:
         if alert.rule_id in by_id:
@@ -112,12 +118,15 @@ def judge(
     closed: list[Closing] = [
         Closing(alert.alert_id, RULE_OFF)
         for alert in standing
-        if alert.is_open and alert.rule_id in by_id and not by_id[alert.rule_id].enabled
+        if alert.is_open
+        and alert.rule_id in by_id
+        and not holding(by_id[alert.rule_id], alert.subject).enabled
     ]
     read: set[tuple[str, str]] = set()
     for reading in readings:
         read.add((reading.kind, reading.subject))
-        ladder = ladders[reading.kind, reading.days]
+        held = (holding(rule, reading.subject) for rule in of_kind[reading.kind, reading.days])
+        ladder = sorted((rule for rule in held if rule.enabled), key=lambda rule: (rule.fire, rule.id))
         known = [
             alert
             for alert in of_subject[reading.kind, reading.subject]
@@ -132,7 +141,7 @@ def judge(
             closed += [
                 Closing(alert.alert_id, CLEARED)
                 for alert in alerts
-                if alert.is_open and by_id[alert.rule_id].enabled
+                if alert.is_open and holding(by_id[alert.rule_id], subject).enabled
             ]
     return Crossings(tuple(opened), tuple(closed))
 

@@ -82,43 +82,43 @@ _TEXTS: Final[dict[str, dict[Language, tuple[str, str]]]] = {
     },
     "large_decision": {
         "id": (
-            "Satu keputusan atas dana {fund}, kecamatan {district}: {amount} untuk {lines} pekerja.",
+            "Satu keputusan atas dana {fund}, kecamatan {place}: {amount} untuk {lines} pekerja.",
             "Tinjau keputusan itu di halaman dana.",
         ),
         "en": (
-            "One decision on fund {fund}, district {district}: {amount} for {lines} workers.",
+            "One decision on fund {fund}, district {place}: {amount} for {lines} workers.",
             "Look at that decision on the fund's page.",
         ),
     },
     "coverage_falling": {
         "id": (
-            "Kecamatan {subject}: cakupan turun {points} poin dalam {days} hari menjadi {now_share}.",
+            "Kecamatan {place}: cakupan turun {points} poin dalam {days} hari menjadi {now_share}.",
             "Lihat pekerja yang belum terlindungi di kecamatan ini dan usulkan dana.",
         ),
         "en": (
-            "District {subject}: coverage fell by {points} points in {days} days, to {now_share}.",
+            "District {place}: coverage fell by {points} points in {days} days, to {now_share}.",
             "Look at this district's uncovered workers and propose a fund.",
         ),
     },
     "coverage_lapsing": {
         "id": (
-            "Kecamatan {subject}: perlindungan {lapsing} pekerja ({share}) berakhir dalam {days} hari tanpa"
+            "Kecamatan {place}: perlindungan {lapsing} pekerja ({share}) berakhir dalam {days} hari tanpa"
             " lanjutan.",
             "Perpanjang sekarang agar perlindungan tidak terputus.",
         ),
         "en": (
-            "District {subject}: cover of {lapsing} workers ({share}) ends within {days} days with nothing"
+            "District {place}: cover of {lapsing} workers ({share}) ends within {days} days with nothing"
             " after it.",
             "Renew now, so that cover does not break.",
         ),
     },
     "waiting_long": {
         "id": (
-            "Kecamatan {subject}: {value} pekerja menunggu lebih dari {days} hari.",
+            "Kecamatan {place}: {value} pekerja menunggu lebih dari {days} hari.",
             "Lihat alasannya dan tambah atau longgarkan dana.",
         ),
         "en": (
-            "District {subject}: {value} workers have waited for more than {days} days.",
+            "District {place}: {value} workers have waited for more than {days} days.",
             "See why, and add or relax a fund.",
         ),
     },
@@ -219,6 +219,15 @@ def act(kind: str, subject: str, value: int, facts: Facts, language: Language) -
     return words.format_map(_Fields(kind, subject, value, facts, language))
 
 
+def name_place(subject: str, facts: Facts) -> str:
+    """What an alert is about, as people call it: a district or decision by the district's name, a
+    channel by its label."""
+    if "label" in facts:
+        return str(facts["label"])
+    code, name = facts.get("district", subject), facts.get("district_name")
+    return f"{name} ({code})" if name else str(code)
+
+
 def path_of(kind: str, subject: str, facts: Facts, role: str = "") -> str:
     """The portal's page where one can act; of a match an administrator reads another than an officer."""
     match kind:
@@ -259,6 +268,7 @@ class _Fields(dict[str, str]):
             {name: _write(name, fact, language) for name, fact in facts.items() if fact is not None}
         )
         self["subject"] = subject
+        self["place"] = name_place(subject, facts)
         self["value"] = _number(value, language)
         self["share"] = _share(value, language)
         self["amount"] = _rupiah(value, language)
@@ -276,6 +286,8 @@ def _write(name: str, fact: Any, language: Language) -> str:
         if name.endswith("_rupiah"):
             return _rupiah(fact, language)
         return _share(fact, language) if name.endswith("_share") else _number(fact, language)
+    if isinstance(fact, float):
+        return str(numbers.format_decimal(fact, locale=language))
     return str(fact)
 
 

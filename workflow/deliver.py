@@ -17,7 +17,7 @@ import orjson
 from sqlalchemy import Engine, Row, text
 
 from models.vault import UndecryptableError, Vault
-from workflow.alert_words import act, path_of, say
+from workflow.alert_words import act, name_place, path_of, say
 from workflow.deliver_message import send_mail, send_to_service
 from workflow.deliver_webhook import DeliveryFailedError, Network, send_webhook
 
@@ -29,7 +29,6 @@ _TITLES: Final = {
     "id": {"info": "Info", "warning": "Peringatan", "critical": "Penting"},
     "en": {"info": "Info", "warning": "Warning", "critical": "Critical"},
 }
-NO_MAIL_SERVER: Final = "this house has no mail server (GOTONG_MAIL_URL)"
 _MOST_IN_ONE_MESSAGE: Final = 50
 
 _CLAIM = text(
@@ -134,8 +133,8 @@ def _send(post: Post, part: list[Row[Any]], now: dt.datetime) -> None:
     first = part[0]
     if first.channel == "webhook":
         send_webhook(
-            _open(post.vault, first.address_sealed, "webhook address"),
-            _open(post.vault, first.secret_sealed, "webhook secret"),
+            open_sealed(post.vault, first.address_sealed, "webhook address"),
+            open_sealed(post.vault, first.secret_sealed, "webhook secret"),
             first.id,
             write_body(post.portal_url, first),
             now,
@@ -152,9 +151,9 @@ def _send(post: Post, part: list[Row[Any]], now: dt.datetime) -> None:
     ]
     title = _title(part)
     if first.channel == "service":
-        send_to_service(_open(post.vault, first.address_sealed, "service address"), title, paragraphs)
+        send_to_service(open_sealed(post.vault, first.address_sealed, "service address"), title, paragraphs)
     elif post.mail_url is None:
-        raise DeliveryFailedError(NO_MAIL_SERVER)
+        raise DeliveryFailedError("no_mail_server")
     else:
         send_mail(post.mail_url, first.email, title, paragraphs)
 
@@ -185,11 +184,12 @@ def _title(part: list[Row[Any]]) -> str:
     words = _TITLES[part[0].language]
     if len(part) > 1:
         return f"Gotong: {len(part)} " + ("peringatan" if part[0].language == "id" else "alerts")
-    return f"Gotong: {words[worst]} – {part[0].subject}"
+    return f"Gotong: {words[worst]} – {name_place(part[0].subject, part[0].facts)}"
 
 
-def _open(vault: Vault, sealed: bytes, context: str) -> str:
+def open_sealed(vault: Vault, sealed: bytes, context: str) -> str:
+    """An address or secret of a channel. Raises ``DeliveryFailedError`` when its key is gone."""
     try:
         return vault.decrypt(bytes(sealed), context).decode()
     except UndecryptableError:
-        raise DeliveryFailedError("the channel was sealed with a key that is gone") from None
+        raise DeliveryFailedError("key_gone") from None

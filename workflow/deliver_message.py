@@ -57,9 +57,9 @@ def send_to_service(address: str, title: str, paragraphs: list[tuple[str, str, s
 def _notify(address: str, title: str, body: str, body_format: apprise.NotifyFormat) -> None:
     sender = apprise.Apprise.instantiate(address, suppress_exceptions=True)
     if sender is None:
-        raise DeliveryFailedError("the channel's address is not usable")
+        raise DeliveryFailedError("address_unusable")
     if not sender.notify(body=body, title=title, body_format=body_format):
-        raise DeliveryFailedError("the service did not take the message")
+        raise DeliveryFailedError("not_taken")
 
 
 def _mail_to(mail_url: str, to: str) -> str:

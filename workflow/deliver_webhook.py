@@ -39,7 +39,13 @@ class WebhookRefusedError(ValueError):
 
 
 class DeliveryFailedError(Exception):
-    """The attempt did not succeed; the message is for people and holds neither secret nor person."""
+    """The attempt did not succeed. ``problem`` is a code that the portal says in words, ``detail`` a status
+    or a number of seconds; neither holds a secret or a person."""
+
+    def __init__(self, problem: str, detail: str = "") -> None:
+        super().__init__(f"{problem}: {detail}" if detail else problem)
+        self.problem = problem
+        self.detail = detail
 
 
 def make_secret() -> str:
@@ -69,7 +75,7 @@ def send_webhook(
     try:
         url, ip = _resolve(address, allowed)
     except WebhookRefusedError as error:
-        raise DeliveryFailedError(f"the address is refused: {error.problem}") from None
+        raise DeliveryFailedError("address_refused", error.problem) from None
     headers = {
         "host": url.netloc.decode("ascii"),
         "content-type": "application/json",
@@ -79,13 +85,13 @@ def send_webhook(
     try:
         answer = asyncio.run(_post(url, ip, body, headers))
     except TimeoutError:
-        raise DeliveryFailedError(f"no answer within {TIMEOUT_SECONDS:.0f} s") from None
+        raise DeliveryFailedError("no_answer_in_seconds", f"{TIMEOUT_SECONDS:.0f}") from None
     except httpx.HTTPError as error:
-        raise DeliveryFailedError(f"no answer: {type(error).__name__}") from None
+        raise DeliveryFailedError("no_answer", type(error).__name__) from None
     if answer.is_redirect:
-        raise DeliveryFailedError("redirects are not followed")
+        raise DeliveryFailedError("redirected")
     if not answer.is_success:
-        raise DeliveryFailedError(f"the receiver answered {answer.status_code}")
+        raise DeliveryFailedError("receiver_answered", str(answer.status_code))
 
 
 async def _post(url: httpx.URL, ip: Address, body: bytes, headers: dict[str, str]) -> httpx.Response:

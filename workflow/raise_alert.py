@@ -16,8 +16,9 @@ from sqlalchemy import Connection, insert, or_, select, text, update
 
 from models.alert_tables import Alert, AlertDelivery, AlertRule
 from models.event import AlertRaised
-from models.tables import Regency
+from models.tables import Regency, Region
 from workflow.alert import Closing, Opening, Reading, Standing, judge
+from workflow.alert_override import hold_at, read_overrides
 from workflow.alert_people import Recipient, due_moment, find_recipients
 from workflow.alert_rules import HOUSE, KINDS, Severity, as_rule, read_rules
 from workflow.alert_words import act, path_of, say
@@ -58,7 +59,11 @@ def settle_alerts(
             )
         )
     ]
-    crossings = judge([as_rule(rule) for rule in rules.values()], readings, standing, whole_kinds)
+    subjects |= {alert.subject for alert in standing}
+    overrides = {
+        key: hold_at(rules[key[0]], own) for key, own in read_overrides(connection, rules, subjects).items()
+    }
+    crossings = judge([as_rule(rule) for rule in rules.values()], readings, standing, whole_kinds, overrides)
     _close(connection, crossings.closed, now)
     for opening in crossings.opened:
         _open(connection, scope, rules[opening.rule.id], opening, now)
@@ -140,6 +145,7 @@ def _open(connection: Connection, scope: str, rule: AlertRule, opening: Opening,
     reading = opening.reading
     alert_id = uuid.uuid4()
     facts: dict[str, Any] = reading.facts | ({"days": rule.days} if rule.days else {})
+    facts |= _name_district(connection, rule.kind, reading)
     severity = facts.pop("said_severity", rule.severity)
     connection.execute(
         insert(Alert).values(
@@ -151,7 +157,7 @@ def _open(connection: Connection, scope: str, rule: AlertRule, opening: Opening,
             period=reading.period,
             severity=severity,
             value=reading.value,
-            fire=rule.fire,
+            fire=opening.rule.fire,
             facts=facts,
             opened_at=now,
             changed_at=now,
@@ -184,6 +190,15 @@ def _open(connection: Connection, scope: str, rule: AlertRule, opening: Opening,
     )
     people = find_recipients(connection, scope, rule.kind, except_channel=_own_channel(reading))
     _deliver(connection, alert_id, people, "raised", severity, now)
+
+
+def _name_district(connection: Connection, kind: str, reading: Reading) -> dict[str, str]:
+    """The name of the district that the alert is about, where it is about one."""
+    code = reading.subject if KINDS[kind].subject == "district" else reading.facts.get("district")
+    if code is None:
+        return {}
+    name = connection.scalar(select(Region.name).where(Region.code == code))
+    return {"district_name": name} if name else {}
 
 
 def _own_channel(reading: Reading) -> uuid.UUID | None:

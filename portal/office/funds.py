@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row
 
 from models.programme import bundle_of_mask
 from portal.access import GRANTS, NotFoundError, Permission, require
+from portal.alert_rules import write_threshold
 from portal.export import Cell, Column, Sheet, _, export
 from portal.listing import Listing, read_listing
 from portal.office.documents import router as documents_router
@@ -20,6 +21,8 @@ from portal.page import page_language, render_page
 from portal.plot import plot_response
 from portal.region_name import region_name
 from portal.unit import open_unit
+from workflow.alert_override import read_own_thresholds
+from workflow.alert_rules import KINDS
 from workflow.read_fund import (
     FundSheet,
     check_chain,
@@ -91,6 +94,7 @@ def show_fund(
         lines = read_lines(connection, fund.row.id)
         documents = read_documents(connection, fund.row.id)
         left = read_left(connection, fund.row.id, _timezone(request, fund.row))
+        own_thresholds = read_own_thresholds(connection, fund.row.regency_code, fund.row.code)
     return render_page(
         request,
         "office/fund_sheet.html",
@@ -108,6 +112,10 @@ def show_fund(
         ends=first_day_after(fund.row.window_to),
         may_change=Permission.CHANGE_FUNDS in GRANTS[visitor.role],
         sent=request.query_params.get("sent", ""),
+        own_thresholds=own_thresholds,
+        may_manage_alerts=Permission.MANAGE_ALERTS in GRANTS[visitor.role],
+        kinds=KINDS,
+        write_threshold=write_threshold,
     )
 
 

@@ -74,3 +74,23 @@ def test_a_rule_that_is_switched_off_closes_its_alert() -> None:
     off = Rule(1, "used", 7_500, 7_000, enabled=False)
     closed = judge([off], [], [Standing("a", 1, "csr-1", "2026")]).closed
     assert [closing.why for closing in closed] == ["rule_off"]
+
+
+def test_an_override_holds_at_its_subject_alone() -> None:
+    own = {
+        (1, "csr-1"): Rule(1, "used", 5_000, 4_500),
+        (3, "csr-1"): Rule(3, "used", 9_900, 9_500, None, False),
+    }
+    readings = [Reading("used", subject, "2026", 6_000) for subject in ("csr-1", "csr-2")]
+    opened = judge(LADDER, readings, [], overrides=own).opened
+    assert [(each.reading.subject, each.rule.id, each.rule.fire) for each in opened] == [("csr-1", 1, 5_000)]
+    full = [Reading("used", subject, "2026", 10_000) for subject in ("csr-1", "csr-2")]
+    opened = judge(LADDER, full, [], overrides=own).opened
+    assert [each.rule.id for each in opened] == [2, 3], "the third is switched off at csr-1"
+    standing = [Standing("a", 1, "csr-1", "2026")]
+    assert judge(LADDER, readings, standing, overrides=own).closed == ()
+    assert [each.why for each in judge(LADDER, readings, standing).closed] == ["cleared"], "it was removed"
+    off = {(1, "csr-1"): Rule(1, "used", 5_000, 4_500, None, False)}
+    both = [*standing, Standing("b", 1, "csr-2", "2026")]
+    closed = judge(LADDER, [], both, ["used"], off).closed
+    assert {each.alert_id: each.why for each in closed} == {"a": "rule_off", "b": "cleared"}

@@ -51,6 +51,11 @@ def name_rule(_engine: Engine, kind: str, visitor: str) -> str:
     return "fund_lapse" if regency_rule else "dead_letters"
 
 
+def make_place(engine: Engine, kind: str, visitor: str) -> str:
+    """A district of the officer's regency, or of another one."""
+    return "64.03.01" if kind == "foreign" else "64.02.06"
+
+
 def name_role(_engine: Engine, kind: str, _visitor: str) -> str:
     """A role that alerts are for, or one that they are not for."""
     return "verifier" if kind == "foreign" else "officer"
@@ -74,6 +79,20 @@ ROWS: Final[dict[tuple[str, str], Row]] = {
     ("POST", "/alerts/rules/{name}"): Row(
         signed_in(303, *_MANAGERS), _RULE, objects="alert rule", scoped=frozenset(_MANAGERS)
     ),
+    ("GET", "/alerts/overrides"): Row(signed_in(404, "officer")),
+    **{
+        (method, f"/alerts/overrides/{place}s/{{code}}{step}"): Row(
+            signed_in(status, "officer"),
+            {"rule": rule, "fire": "20", "clear": "10"},
+            objects=objects,
+            scoped=frozenset({"officer"}),
+        )
+        for place, rule, objects in (
+            ("fund", "fund_lapse", "fund"),
+            ("district", "waiting_long", "district"),
+        )
+        for method, step, status in (("GET", "", 200), ("POST", "", 303), ("POST", "/remove", 303))
+    },
     ("GET", "/alerts/roles"): Row(signed_in(200, "administrator")),
     ("POST", "/alerts/roles/{role}"): Row(
         signed_in(303, "administrator"), {"fund_lapse": "email"}, objects="told role"
@@ -89,11 +108,16 @@ ROWS: Final[dict[tuple[str, str], Row]] = {
         )
         for change in ("on", "off", "again")
     },
+    # The channel's address was sealed with a key that is gone: said on the page, without a message.
+    ("POST", "/alerts/channels/{channel_id}/test"): Row(
+        signed_in(200, *_READERS), objects="alert channel", scoped=frozenset(_READERS)
+    ),
 }
 
 MAKERS: Final[dict[str, Maker]] = {
     "alert": make_alert,
     "alert channel": make_channel,
     "alert rule": name_rule,
+    "district": make_place,
     "told role": name_role,
 }

@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import re
+import time
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import httpx
 import pytest
+from fastapi import FastAPI
 from sqlalchemy import Engine, insert, select, text
 
 from models.alert_tables import Alert, AlertChannel, AlertDelivery
 from models.tables import Fund
+from portal.unit import open_unit
 from tests.builders import apply_fund, pledge
 from tests.integration.portal.site import Browser, add_person, now, sign_in_wholly, words
+from tests.integration.portal.test_row_security import visitor
+from tests.integration.test_alert_life import Receiver, check_seal, receiver
+from tests.integration.test_allocate import add_needs, allocate
+from tests.integration.test_review import request
 from workflow.alert_rules import HOUSE, KINDS, SAID_KINDS, may_be_told, read_rules
 from workflow.alert_words import act, path_of, say
+from workflow.review import Batch, decide
+
+__all__ = ["receiver"]
 
 #: Facts as the readings give them; a kind that is not here has none.
 FACTS: dict[str, dict[str, Any]] = {
@@ -259,3 +272,146 @@ def test_what_was_given_up_is_listed_with_its_reason_and_sent_again(
     assert row.due_at <= now() + dt.timedelta(seconds=1)
     with engine.connect() as connection:
         assert connection.scalar(select(Fund.code)) == "csr-1"
+
+
+OVERRIDES = "/alerts/overrides/funds/csr-1"
+OWN = {"rule": "fund_committed_90", "fire": "62,5", "clear": "60", "enabled": "true"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "english", "indonesian"),
+    [
+        ({"fire": "130"}, "No reading can ever reach this threshold", "tidak akan pernah"),
+        ({"clear": "63"}, "the alert could never close", "tidak akan pernah selesai"),
+        ({"fire": "banyak"}, "This must be a percentage", "persentase"),
+        ({"severity": "info"}, "There is no such field in a rule. Field: severity", "severity"),
+        ({"fire": "75"}, "There is a rule with this threshold already", "sudah ada"),
+    ],
+)
+def test_a_threshold_of_a_fund_s_own_that_cannot_be_is_refused_in_words(
+    people: dict[str, Browser], changes: dict[str, str], english: str, indonesian: str
+) -> None:
+    form = OWN | {"clear": "60"} | changes
+    for language, said in (("en", english), ("id", indonesian)):
+        answer = people["officer"].post(f"{OVERRIDES}?lang={language}", form)
+        assert answer.status_code == 422 and said.lower() in words(answer.text).lower(), words(answer.text)
+        assert f'value="{form["fire"]}"' in answer.text, "what was typed stays"
+    assert "Own threshold" not in words(people["officer"].get(f"{OVERRIDES}?lang=en").text)
+
+
+def test_a_fund_s_own_threshold_is_seen_on_its_page_and_gone_when_removed(
+    people: dict[str, Browser], engine: Engine
+) -> None:
+    officer = people["officer"]
+    assert officer.get("/alerts/overrides?fund=csr-1").headers["location"] == OVERRIDES
+    assert officer.post(OVERRIDES, OWN).status_code == 303
+    held = "opens at 62.5 %, closes below 60 %"
+    for reader in (officer, people["auditor"]):
+        assert held in words(reader.get("/funds/csr-1?lang=en").text)
+    assert "muncul pada 62.5 %" in words(officer.get("/funds/csr-1?lang=id").text)
+    for who, seen in (
+        (visitor("officer", regency="64.02"), 1),
+        (visitor("officer", regency="64.03"), 0),
+        (visitor("company_user", funder="0013000666091000"), 0),
+    ):
+        with open_unit(engine, who) as connection:
+            assert connection.scalar(text("SELECT count(*) FROM alert_override")) == seen
+    page = officer.get(f"{OVERRIDES}?lang=en").text
+    assert 'value="62.5"' in page and "opens at 90 %, closes below 85 %" in words(page)
+    assert OVERRIDES in officer.get("/alerts/rules").text, "the rules say where they do not hold"
+    assert officer.post(f"{OVERRIDES}/remove", {"rule": "fund_committed_90"}).status_code == 303
+    assert held not in words(officer.get("/funds/csr-1?lang=en").text)
+    with engine.connect() as connection:
+        done = connection.scalars(text("SELECT action FROM audit_record ORDER BY number DESC LIMIT 2")).all()
+    assert done == ["remove_alert_override", "override_alert_rule"]
+
+
+def test_a_district_s_own_threshold_is_named_by_the_district(people: dict[str, Browser]) -> None:
+    officer, path = people["officer"], "/alerts/overrides/districts/64.02.06"
+    own = {"rule": "waiting_long", "fire": "40", "clear": "20", "enabled": "true"}
+    assert officer.post(path, own).status_code == 303
+    assert "Thresholds of Tenggarong" in words(officer.get(f"{path}?lang=en").text)
+    assert "Tenggarong (64.02.06)" in words(officer.get("/alerts/rules").text)
+    assert officer.post(path, own | {"rule": "fund_lapse"}).status_code == 404, "that is of funds"
+    assert officer.post(f"{path}/remove", {"rule": "waiting_long"}).status_code == 303
+
+
+def test_a_large_decision_leads_to_the_page_of_that_decision(
+    people: dict[str, Browser], engine: Engine
+) -> None:
+    add_needs(engine, 1)
+    run_id = allocate(engine).run_id
+    assert run_id is not None
+    decision = decide(engine, request(engine, Batch(run_id, "csr-1", "64.02.05")), now()).decision_id
+    facts = {"fund": "csr-1", "district": "64.02.05", "lines": 1, "district_name": "Muara Badak"}
+    for role in ("officer", "auditor"):
+        assert may_be_told(role, "large_decision")
+        answer = people[role].get(path_of("large_decision", str(decision), facts, role) + "?lang=en")
+        assert answer.status_code == 200 and "Muara Badak" in words(answer.text)
+        assert str(decision) in answer.text or "csr-1" in answer.text
+    assert "Muara Badak (64.02.05)" in say("large_decision", str(decision), 50_400, facts, "id")
+
+
+def test_a_test_message_is_signed_and_its_result_said(
+    people: dict[str, Browser],
+    engine: Engine,
+    app: FastAPI,
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    officer, state = people["officer"], app.state.portal
+    settings = state.settings
+    monkeypatch.setattr(state, "settings", replace(settings, webhook_networks=("127.0.0.0/8",)))
+    secret = re.search(r"whsec_[\w+/=]+", officer.post("/alerts/channels", {"address": receiver.url}).text)
+    assert secret is not None
+    with engine.connect() as connection:
+        channel = connection.scalar(
+            select(AlertChannel.id)
+            .where(AlertChannel.kind == "webhook")
+            .order_by(AlertChannel.created_at.desc())
+        )
+    path = f"/alerts/channels/{channel}/test"
+    receiver.answers = [200, 503, 302]
+    arrived = words(officer.post(f"{path}?lang=id").text)
+    assert "Pesan uji sudah sampai" in arrived
+    [(headers, body)] = receiver.got
+    check_seal(secret[0], headers, body)
+    assert json.loads(body)["type"] == "alert.test" and "pesan uji" in json.loads(body)["message_id"]
+    failed = words(officer.post(f"{path}?lang=en").text)
+    assert "The test message did not arrive. The receiver answered 503" in failed
+    assert "redirects are not followed" in words(officer.post(f"{path}?lang=en").text)
+    assert people["auditor"].post(path).status_code == 404, "one's own channels alone"
+    monkeypatch.setattr(state, "settings", settings)
+    inside = words(officer.post(f"{path}?lang=en").text)
+    assert "did not arrive" in inside and "internal network" in inside, (
+        "the guard looks again at each message"
+    )
+    assert len(receiver.got) == 3
+    with engine.connect() as connection:
+        assert connection.scalar(select(AlertChannel.failures).where(AlertChannel.id == channel)) == 0
+        assert connection.scalar(select(AlertDelivery.id).where(AlertDelivery.channel_id == channel)) is None
+
+
+def next_event(browser: Browser, last: str, *, until_event: bool) -> tuple[str, str]:
+    """The name of a stream's first event (none before the first mark) and the id that came with it."""
+    headers = browser.headers() | ({"last-event-id": last} if last else {})
+    name = found = ""
+    with httpx.stream("GET", f"{browser.url}/live", headers=headers, timeout=20, trust_env=False) as answer:
+        for line in answer.iter_lines():
+            field, _, value = line.partition(": ")
+            name, found = (value if field == "event" else name), (value if field == "id" else found)
+            if not line and found and (name or not until_event):
+                return name, found
+    raise AssertionError("the stream ended")
+
+
+def test_what_changes_between_two_streams_is_told_by_the_next(
+    people: dict[str, Browser], engine: Engine
+) -> None:
+    officer = people["officer"]
+    _, seen = next_event(officer, "", until_event=False)
+    open_alert(engine, "fund_committed")
+    time.sleep(0.5)  # the watch looks a few times a second
+    name, now_seen = next_event(officer, seen, until_event=True)
+    assert name == "alert" and now_seen != seen
+    assert next_event(officer, "rubbish-00000000.alert-x", until_event=False)[1] == now_seen

@@ -39,6 +39,7 @@ TABLES = (
 #: Tables with their own tests of who reads what: of the review queue, alerts, companies, villages, documents.
 OTHER_TABLES = {
     "alert",
+    "alert_override",
     "alert_rule",
     "audit_record",
     "batch_claim",
