@@ -122,15 +122,23 @@ def _spell_out(
     asked[single] += np.where(slot[single] >= 0, prices.district[fund[single], district], 0.0)
     # The lowest sums of price and Gumbel noise are a draw without replacement by soft flow.
     asked += rng.gumbel(scale=noise, size=len(asked))
-    order = np.lexsort((asked, row))
+    order = _sort_within(row, asked)
     kept = np.zeros(len(row), dtype=np.bool_)
     kept[order[np.arange(len(row)) - first[row - low] < _MOST_PER_CELL]] = True
     asked -= np.minimum.reduceat(asked, first[:-1])[row - low]
-    by_pool = np.lexsort((asked, pool))
+    by_pool = _sort_within(pool, asked)
     begin_pool = np.searchsorted(pool[by_pool], pool[by_pool])
     kept[by_pool[np.arange(len(row)) - begin_pool < _LEAST_PER_POOL]] = True
     chosen = np.flatnonzero(kept)
     return row[chosen], pool[chosen], cost[chosen], fund[chosen], slot[chosen]
+
+
+def _sort_within(group: Int32, value: Float) -> Int64:
+    """The order by group and in it by value; as ``lexsort`` but for near ties, with one key and one sort."""
+    least, most = float(value.min(initial=np.inf)), float(value.max(initial=-np.inf))
+    key = (value - least) * (0.999 / max(most - least, 1e-300))
+    key += group
+    return np.argsort(key)
 
 
 class NearDual:

@@ -20,9 +20,13 @@ from optimizer.market import Float
 from optimizer.near import NearDual, gather_near
 from optimizer.problem import Bool
 
-#: Temperatures in units of the mean score / 50, and where the near arcs are gathered anew.
+#: Temperatures in units of the mean score / 50, and the places among them where near arcs are gathered anew.
 _TEMPERATURES = (0.2, 0.1, 0.05, 0.025)
-_GATHER = (0.2, 0.05)
+_GATHER = (0, 2)
+
+#: With more than 1,200 limits the first arcs serve longer for the bound; the second ones for the flows.
+_TEMPERATURES_OF_MANY = (0.2, 0.1, 0.05, 0.05, 0.025)
+_GATHER_OF_MANY = (0, 3)
 
 #: Steps per temperature, and the fraction of the bound whose gain ends them; with more than so many
 #: limits, where a step takes a good part of a second, fewer.
@@ -63,11 +67,15 @@ def refine_prices(search: PriceSearch, unit: float, seed: int, stopped: Callable
     path: list[tuple[float, Float]] = []
     dual: NearDual | None = None
     damping = _DAMPING
-    for number, temperature in enumerate(_TEMPERATURES):
+    many = len(market.pool_rupiah) + len(market.problem.funds) + len(market.room) > _MANY
+    temperatures, gather = (_TEMPERATURES_OF_MANY, _GATHER_OF_MANY) if many else (_TEMPERATURES, _GATHER)
+    for number, temperature in enumerate(temperatures):
         if stopped():
             break
         warmth, ramp = temperature * unit, min(1.0, 5.0 * temperature) * unit
-        if dual is None or temperature in _GATHER:
+        if dual is None or number in gather:
+            if number and temperatures[number - 1] == temperature:
+                path.clear()
             arcs = gather_near(market, prices, max(_REACH * temperature, 1.0) * unit, 0.3 * unit, seed)
             if not len(arcs.cells):
                 return None
@@ -82,8 +90,8 @@ def refine_prices(search: PriceSearch, unit: float, seed: int, stopped: Callable
             path.clear()
             continue
         prices, done = found, Refined(dual, flat, warmth, ramp)
-        if len(path) > 1 and number + 1 < len(_TEMPERATURES):
-            prices = dual.unpack(extrapolate(path, _TEMPERATURES[number + 1]))
+        if len(path) > 1 and number + 1 < len(temperatures):
+            prices = dual.unpack(extrapolate(path, temperatures[number + 1]))
     search.rescale()
     return done
 
