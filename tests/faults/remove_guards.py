@@ -37,6 +37,9 @@ AUDIT: Final = "tests/integration/test_audit.py::"
 RACES: Final = "tests/faults/test_races.py::"
 REGISTER: Final = "tests/integration/test_register.py::"
 ALERTS: Final = "tests/integration/test_alerts.py::"
+ALERT_LIFE: Final = "tests/integration/test_alert_life.py::"
+ALERT_PAGES: Final = "tests/integration/portal/test_alert_pages.py::"
+MATRIX: Final = "tests/integration/portal/test_access_matrix.py::test_the_matrix"
 LEADER: Final = "tests/integration/streams/test_leader.py::"
 _NEXT_LINE: Final = "\n" + 12 * " "
 JOURNAL: Final = "tests/unit/test_journal.py"
@@ -477,6 +480,56 @@ GUARDS: Final = (
         "        _limit_transactions(engine, transaction_patience_seconds)",
         "        pass",
         (f"{LEADER}test_a_transaction_that_stands_still_lets_go_of_its_rows",),
+    ),
+    # --- alerts
+    Guard(
+        "alerts: a reading that trembles is told once",
+        "workflow/alert.py",
+        "or (reading.value >= rule.clear and any(above.id in current for above in ladder[place:]))",
+        "or False",
+        ("tests/unit/test_alert.py::test_a_reading_that_trembles_around_the_threshold_is_told_once",),
+    ),
+    Guard(
+        "alerts: a fund's own thresholds go before the rule's",
+        "workflow/alert.py",
+        "return at_subject.get((rule.id, subject), rule)",
+        "return rule",
+        (f"{ALERT_LIFE}test_a_fund_s_own_thresholds_go_before_the_regency_s_until_they_are_removed",),
+    ),
+    _off(
+        "alerts: an officer overrides in the own regency alone",
+        "workflow/alert_override.py",
+        "not _is_of(connection, regency, place, subject)",
+        f"{MATRIX}[POST-/alerts/overrides/funds/{{code}}]",
+        f"{MATRIX}[POST-/alerts/overrides/districts/{{code}}]",
+    ),
+    _off(
+        "alerts: a webhook reaches no internal address",
+        "workflow/deliver_webhook.py",
+        "not inside and not is_public(ip)",
+        f"{ALERT_LIFE}test_a_webhook_never_reaches_an_internal_address",
+        f"{ALERT_PAGES}test_a_test_message_is_signed_and_its_result_said",
+    ),
+    Guard(
+        "alerts: a test goes through one's own channel alone",
+        "workflow/try_channel.py",
+        "AlertChannel.account_id == account_id",
+        "True",
+        (f"{ALERT_PAGES}test_a_test_message_is_signed_and_its_result_said",),
+    ),
+    Guard(
+        "alerts: what is being sent is leased",
+        "workflow/deliver.py",
+        "SET due_at = :until, attempts",
+        "SET attempts",
+        (f"{ALERT_LIFE}test_killed_between_lease_and_sending_nothing_is_lost",),
+    ),
+    Guard(
+        "live pages: what was seen comes back with the next stream",
+        "portal/live.py",
+        "seen = marks | _read(last_event_id, marks)",
+        "seen = dict(marks)",
+        (f"{ALERT_PAGES}test_what_changes_between_two_streams_is_told_by_the_next",),
     ),
     # --- the audit
     _unaudited("balances_equal_journal", f"{AUDIT}test_tampering_is_named_with_the_fund_and_the_difference"),
