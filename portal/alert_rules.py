@@ -181,6 +181,8 @@ def _whole(written: str, field: str) -> int | None:
 
 def write_threshold(kind: str, value: int) -> str:
     """As :func:`read_threshold` reads it."""
+    if KINDS[kind].unit == "rupiah":
+        return f"{value:,}".replace(",", ".")
     if KINDS[kind].unit != "share":
         return str(value)
     whole, rest = divmod(value, 100)

@@ -2,14 +2,15 @@
 
 A fund burns in two ways that a line through its total cannot tell apart. *Renewals* are on the
 calendar: cover that was paid for three, six or twelve months ends on a known day and most of it is asked
-for again. *Arrivals* are new workers; their past weeks are drawn from at random, a recent week more often
-than an old one, with its busy and its empty days together. Many such futures are played through; their spread
-is the interval.
+for again, and again when that ends. *Arrivals* are new workers; their past weeks are drawn from at random, a
+recent week more often than an old one, with its busy and its empty days together, at a level that drifts;
+they renew too, once their own cover ends. Many such futures are played through; their spread is the interval.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,21 +24,32 @@ _BLOCK_DAYS = 7
 _HALF_LIFE_DAYS = 90.0
 #: What is believed of renewals before a fund has seen its own: 17 of 20, weighed like 20 of them.
 _RENEWED_BEFORE, _ENDED_BEFORE = 17.0, 20.0
+#: How far the level of arrivals wanders in a week, as a share of itself.
+_WEEKLY_DRIFT = 0.09
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Term:
+    """Cover of one length: its ``share`` of what new workers took (0 to 1), and what such cover that ends on
+    each day from today on cost, i.e. the renewals that may be asked for then."""
+
+    days: int
+    share: float
+    ending_rupiah: Amounts
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FundHistory:
     """A fund's past and calendar; day 0 is today.
 
-    ``arrivals_rupiah``: what new workers took per day, oldest first, yesterday last. ``ending_rupiah``: what
-    the cover that ends on each day from today on cost, i.e. the renewals that may be asked for then.
+    ``arrivals_rupiah``: what new workers took per day, oldest first, yesterday last.
     ``ended`` and ``renewed``: lines of cover that have ended, and those that were followed by another.
     """
 
     available_rupiah: int
     days_left: int
     arrivals_rupiah: Amounts
-    ending_rupiah: Amounts
+    terms: Sequence[Term]
     ended: int
     renewed: int
 
@@ -63,7 +75,8 @@ def forecast_fund(history: FundHistory, seed: int = 0) -> Forecast:
         rest = history.available_rupiah
         return Forecast(0.0, None, None, None, rest, rest, rest, 0)
     random = np.random.default_rng(seed)
-    burn = _draw_arrivals(random, history.arrivals_rupiah, days) + _draw_renewals(random, history, days)
+    arrivals = _draw_arrivals(random, history.arrivals_rupiah, days)
+    burn = _add_renewals(random, history, arrivals)
     spent = np.cumsum(burn, axis=1)
     total = spent[:, -1]
     # A fund is exhausted when what is asked for does not fit any more.
@@ -99,17 +112,31 @@ def _draw_arrivals(random: np.random.Generator, past: Amounts, days: int) -> npt
     offsets = np.arange(min(_BLOCK_DAYS, len(past)))
     drawn = past[(chosen[:, :, None] + offsets)].reshape(_FUTURES, -1)
     repeats = math.ceil(days / drawn.shape[1])
+    drift = np.exp(np.cumsum(random.normal(0.0, _WEEKLY_DRIFT, size=(_FUTURES, blocks)), axis=1))
+    level = level * np.repeat(drift, _BLOCK_DAYS, axis=1)[:, :days]
     return np.asarray(np.tile(drawn, repeats)[:, :days] * level)
 
 
-def _draw_renewals(random: np.random.Generator, history: FundHistory, days: int) -> npt.NDArray[np.float64]:
-    """Futures x days: the calendar's endings, each future with a renewal rate of its own."""
-    calendar = np.zeros(days)
-    known = history.ending_rupiah[:days]
-    calendar[: len(known)] = known
+def _add_renewals(
+    random: np.random.Generator, history: FundHistory, arrivals: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Futures x days: arrivals, the calendar's endings, and what either asks for when it ends in turn; each
+    future with a renewal rate of its own."""
+    days = arrivals.shape[1]
     rate = random.beta(
         _RENEWED_BEFORE + history.renewed,
         _ENDED_BEFORE - _RENEWED_BEFORE + max(0, history.ended - history.renewed),
         size=(_FUTURES, 1),
     )
-    return np.asarray(calendar[None, :] * rate)
+    burn = np.zeros_like(arrivals)
+    if not history.terms:
+        return arrivals
+    for term in history.terms:
+        known = np.zeros(days)
+        known[: len(term.ending_rupiah)] = term.ending_rupiah[:days]
+        asked = arrivals * term.share + known * rate
+        for start in range(term.days, days, term.days):
+            end = min(start + term.days, days)
+            asked[:, start:end] += asked[:, start - term.days : end - term.days] * rate
+        burn += asked
+    return burn

@@ -17,16 +17,17 @@ from models.tables import Fund
 from models.tariff import TariffTable
 from optimizer.problem import AllocationProblem
 from optimizer.rules import PAIR_RULES
-from workflow.forecast import Forecast, FundHistory, forecast_fund
+from workflow.forecast import Forecast, FundHistory, Term, forecast_fund
 from workflow.snapshot import read_snapshot
 
 _PAST_DAYS = 365
+_DAYS_OF_MONTH = 365.25 / 12
 
 # A line renews when committed money paid the month before its first.
 _LINES = text(
     """
-    SELECT p.fund_id, (p.opened_at AT TIME ZONE :timezone)::date AS day, p.amount_rupiah, n.worker_id,
-           n.start_month, (n.start_month + make_interval(months => p.months))::date AS ends_on,
+    SELECT p.fund_id, (p.opened_at AT TIME ZONE :timezone)::date AS day, p.amount_rupiah, p.months,
+           n.worker_id, n.start_month, (n.start_month + make_interval(months => p.months))::date AS ends_on,
            EXISTS (SELECT FROM funded_month m WHERE m.worker_id = n.worker_id
                    AND m.month = (n.start_month - interval '1 month')::date) AS renews,
            EXISTS (SELECT FROM coverage_need later WHERE later.worker_id = n.worker_id
@@ -104,21 +105,28 @@ def _foresee(
     first = min((line.day for line in lines), default=today)
     past = min(_PAST_DAYS, max(1, (today - first).days))
     arrivals = np.zeros(past, dtype=np.int64)
-    ending = np.zeros(max(1, days_left), dtype=np.int64)
+    terms = sorted({line.months for line in lines})
+    ending = {months: np.zeros(max(1, days_left), dtype=np.int64) for months in terms}
+    taken = dict.fromkeys(terms, 0)
     ended = renewed = 0
     for line in lines:
         at = past - (today - line.day).days
         if not line.renews and 0 <= at < past:
             arrivals[at] += line.amount_rupiah
+            taken[line.months] += line.amount_rupiah
         until = (line.ends_on - today).days
         if 0 <= until < days_left:
-            ending[until] += 0 if line.renewed else line.amount_rupiah
+            ending[line.months][until] += 0 if line.renewed else line.amount_rupiah
         elif until < 0:
             ended += 1
             renewed += line.renewed
     spendable = fund.pledged_rupiah - fund.expired_rupiah
     available = spendable - fund.reserved_rupiah - fund.committed_rupiah - fund.disbursed_rupiah
-    history = FundHistory(available, days_left, arrivals, ending, ended, renewed)
+    of_all = max(1, sum(taken.values()))
+    calendar_of_terms = [
+        Term(round(months * _DAYS_OF_MONTH), taken[months] / of_all, ending[months]) for months in terms
+    ]
+    history = FundHistory(available, days_left, arrivals, calendar_of_terms, ended, renewed)
     usual = int(np.median([line.amount_rupiah for line in lines])) if lines else 0
     # The fund's id and the day make the seed: asked again today, the answer is the same.
     forecast = forecast_fund(history, seed=fund.id * 1_000_003 + today.toordinal())

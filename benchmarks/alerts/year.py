@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from workflow.forecast import FundHistory
+from workflow.forecast import FundHistory, Term
 
 DAYS = 365
 MONTH_RUPIAH = 16_800  # JKK + JKM
 FUNDS = 36
+TERMS = (3, 6, 12)
 WORKERS = 50_000
 
 
@@ -31,15 +32,17 @@ class FundYear:
 
     def history(self, day: int) -> FundHistory:
         """What is known on the morning of ``day``."""
-        ending = np.zeros(DAYS, dtype=np.int64)
+        ending = {months: np.zeros(DAYS, dtype=np.int64) for months in TERMS}
+        taken = dict.fromkeys(TERMS, 0)
         ended = renewed = 0
         for begun, months, amount, followed in self.lines:
             if begun >= day:
                 continue
+            taken[months] += amount
             ends = begun + months * 30
             if ends >= day:
                 if ends - day < DAYS:
-                    ending[ends - day] += amount
+                    ending[months][ends - day] += amount
             else:
                 ended += 1
                 renewed += followed >= 0
@@ -47,7 +50,10 @@ class FundYear:
             self.pledged_rupiah - self.spent_until(day),
             self.window_days - day,
             self.arrivals_rupiah[:day],
-            ending,
+            [
+                Term(months * 30, taken[months] / max(1, sum(taken.values())), ending[months])
+                for months in TERMS
+            ],
             ended,
             renewed,
         )
