@@ -91,7 +91,7 @@ GUARDS: Final = (
     Guard(
         "funds locked FOR UPDATE",
         "workflow/move_money.py",
-        ".order_by(Fund.id)\n        .with_for_update()",
+        ".order_by(Fund.id)\n        .with_for_update(key_share=True)",
         ".order_by(Fund.id)",
         (f"{RACES}test_reservations_of_the_last_rupiah[short]",),
     ),
