@@ -119,6 +119,14 @@ class Words:
         """``23 Nov 2026``."""
         return str(format_date(value, "d MMM y", locale=self.language))
 
+    def days(self, period: str) -> str:
+        """``1 Jan 2026 – 31 Des 2026`` from ``2026-01-01 – 2026-12-31``."""
+        return " – ".join(self.day(dt.date.fromisoformat(each)) for each in period.split(" – "))
+
+    def law(self, source: str) -> str:
+        """A law as ``models/data/tariffs.csv`` names it."""
+        return source.replace("amended", "diubah dengan") if self.language == "id" else source
+
     def occupation(self, code: str) -> str:
         """``pekerja keagamaan`` for ``religious_worker``; an unknown word as it was reported."""
         known = USUAL_OCCUPATIONS.get(code) if self.language == "id" else None

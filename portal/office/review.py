@@ -235,7 +235,13 @@ def _render_batch(
             limit=listing.size + 1,
             offset=(listing.page - 1) * listing.size,
         )
-        before, after = find_neighbours(connection, asker, _wanted_of(queue), batch_id)
+        if found.open_lines:
+            before, after = find_neighbours(connection, asker, _wanted_of(queue), batch_id)
+        else:  # it has left the queue: whoever goes on begins at the front
+            before, after = (
+                None,
+                next((each.id for each in read_queue(connection, asker, _wanted_of(queue), 1)), None),
+            )
         done = _uuid(request.query_params.get("done"))
         changed = [line for line, _ in error.changes] if isinstance(error, BatchChangedError) else []
         return render_page(
