@@ -10,8 +10,9 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from portal.access import NotFoundError, Permission, require
+from portal.accounts.sign_in import now
 from portal.api import shapes
-from portal.api.change import IdempotencyKey, IfMatch, IfNoneMatch, answer_tagged, carry_out, etag_of, now
+from portal.api.change import IdempotencyKey, IfMatch, IfNoneMatch, answer_tagged, carry_out, etag_of
 from portal.api.collection import Asked, Page, read_asked
 from portal.api.problem import ProblemError
 from portal.api.reading import one_of, page_of

@@ -6,7 +6,6 @@ whether the object is there, then ``If-Match`` against what stands now, then the
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
 import json
 from collections.abc import Callable
@@ -16,6 +15,7 @@ import orjson
 from fastapi import Header, Request, Response
 from fastapi.responses import JSONResponse
 
+from portal.accounts.sign_in import now
 from portal.api.problem import ProblemError
 from workflow.idempotency import (
     KeyReusedError,
@@ -33,11 +33,6 @@ IdempotencyKey = Annotated[
 ]
 IfMatch = Annotated[str | None, Header(description="The ETag of what is changed, as it was read")]
 IfNoneMatch = Annotated[str | None, Header()]
-
-
-def now() -> dt.datetime:
-    """This moment."""
-    return dt.datetime.now(dt.UTC)
 
 
 def etag_of(content: Any) -> str:

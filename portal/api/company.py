@@ -11,9 +11,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from models.programme import bundle_of_mask, write_bundle
 from portal.access import Permission, require
-from portal.accounts.sign_in import vault_of
+from portal.accounts.sign_in import now, vault_of
 from portal.api import shapes
-from portal.api.change import IdempotencyKey, IfNoneMatch, answer_tagged, carry_out, etag_of, now
+from portal.api.change import IdempotencyKey, IfNoneMatch, answer_tagged, carry_out, etag_of
 from portal.api.collection import Asked, Page, read_asked, read_selection
 from portal.api.problem import ProblemError
 from portal.api.reading import one_of, page_of

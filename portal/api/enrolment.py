@@ -16,10 +16,10 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from portal.access import Permission, require
-from portal.accounts.sign_in import vault_of
+from portal.accounts.sign_in import now, vault_of
 from portal.api import shapes
 from portal.api.books import ENROLMENTS, FUND, FundCode
-from portal.api.change import IdempotencyKey, carry_out, now
+from portal.api.change import IdempotencyKey, carry_out
 from portal.api.funds import ONE_FILE, refuse_content, refuse_upload
 from portal.api.problem import ProblemError
 from portal.api.reading import one_of

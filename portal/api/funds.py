@@ -12,9 +12,10 @@ from pydantic import BaseModel, ConfigDict
 
 from models.event import FundRules, Month, Rupiah
 from portal.access import NotFoundError, Permission, require
+from portal.accounts.sign_in import now
 from portal.api import shapes
 from portal.api.books import FundCode
-from portal.api.change import IdempotencyKey, IfMatch, IfNoneMatch, answer_tagged, carry_out, etag_of, now
+from portal.api.change import IdempotencyKey, IfMatch, IfNoneMatch, answer_tagged, carry_out, etag_of
 from portal.api.problem import ProblemError
 from portal.api.reading import one_of
 from portal.office.documents import download_document

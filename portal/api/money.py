@@ -14,9 +14,10 @@ from sqlalchemy import Engine
 
 from models.region import RegionTable
 from portal.access import Permission, require
+from portal.accounts.sign_in import now
 from portal.api import shapes
 from portal.api.books import DistrictCode, FundCode, find_batch, find_decision
-from portal.api.change import IdempotencyKey, IfMatch, carry_out, etag_of, now
+from portal.api.change import IdempotencyKey, IfMatch, carry_out, etag_of
 from portal.api.problem import ProblemError
 from workflow.context import IntakeContext
 from workflow.intake import RowProblem, submit_worker_events

@@ -11,9 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from optimizer.policy import PolicyError
 from portal.access import NotFoundError, Permission, require
+from portal.accounts.sign_in import now
 from portal.administration.dead_letters import LARGEST_ID, DeadLetterId
 from portal.api import shapes
-from portal.api.change import IdempotencyKey, IfMatch, IfNoneMatch, answer_tagged, carry_out, etag_of, now
+from portal.api.change import IdempotencyKey, IfMatch, IfNoneMatch, answer_tagged, carry_out, etag_of
 from portal.api.collection import Asked, Page, read_asked, read_page
 from portal.api.problem import ProblemError
 from workflow.api_key import KeyUnknownError, find_key, list_keys, revoke_key

@@ -13,8 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from models.role import Role
 from portal.access import NotFoundError, PeopleManager
 from portal.accounts.people import address_of_link, company_of, read_role
+from portal.accounts.sign_in import now
 from portal.api import shapes
-from portal.api.change import IdempotencyKey, IfMatch, IfNoneMatch, answer_tagged, carry_out, etag_of, now
+from portal.api.change import IdempotencyKey, IfMatch, IfNoneMatch, answer_tagged, carry_out, etag_of
 from portal.api.collection import Asked, Page, cut_page, read_asked
 from portal.api.problem import ProblemError
 from workflow.account import (

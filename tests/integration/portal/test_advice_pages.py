@@ -51,8 +51,8 @@ def test_the_cheapest_change_names_fund_rule_and_rupiah(officer: Browser) -> Non
 
 def test_what_the_advice_promises_is_what_the_match_then_gives(officer: Browser) -> None:
     page = words(officer.get("/what-if/answer?fund=nelayan&more_millions=1&every_occupation=1").text)
-    assert "+3 pekerja" in page
-    assert "tidak ada yang disimpan" in page
+    assert "Pekerja dengan dana: +3. Dana: +Rp 1 juta." in page
+    assert "Tidak ada yang disimpan" in page
     picture = officer.get("/what-if/districts.svg?fund=nelayan&more_millions=1&every_occupation=1")
     assert picture.headers["content-type"] == "image/svg+xml"
 

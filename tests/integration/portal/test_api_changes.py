@@ -15,6 +15,7 @@ from sqlalchemy import Engine, text
 
 from models.role import Role
 from models.vault import Vault
+from portal.unit import open_unit
 from tests.builders import apply_fund, pledge
 from tests.integration.portal.site import (
     COMPANY,
@@ -26,6 +27,7 @@ from tests.integration.portal.site import (
     sign_in_wholly,
 )
 from tests.integration.portal.test_api import program
+from tests.integration.portal.test_row_security import visitor
 from tests.integration.test_enrol import SYNTHETIC_NIK, approve_three
 from tests.unit.test_check_document import PDF
 from workflow.account import Scope
@@ -287,3 +289,21 @@ def test_no_key_marks_a_persons_messages(engine: Engine, url: str) -> None:
         "PUT", "/company/message-mark", {"read_at": now().isoformat()}, idempotency_key="kunci"
     )
     assert answer.status_code == 403
+
+
+def test_changed_terms_are_the_funders_and_the_regencys_to_read(engine: Engine) -> None:
+    apply_fund(engine, pledge("api-rls", 1_000_000, npwp=COMPANY))
+    apply_fund(engine, pledge("api-rls", 1_000_000, npwp=COMPANY, revision=2, window_to="2027-06"))
+    readers: list[tuple[Role, dict[str, str], bool]] = [
+        ("company_user", {"funder": COMPANY}, True),
+        ("company_user", {"funder": OTHER_COMPANY}, False),
+        ("officer", {"regency": "64.02"}, True),
+        ("officer", {"regency": "64.03"}, False),
+        ("verifier", {"village": "64.02.05.2001"}, False),
+        ("administrator", {}, False),
+    ]
+    rows = text("SELECT count(*) FROM terms_change WHERE changed = '{window_to}' AND revision = 2")
+    for role, scope, expected in readers:
+        with open_unit(engine, visitor(role, **scope)) as connection:
+            seen = connection.scalar(rows) or 0
+        assert (seen > 0) == expected, f"{role} {scope}"
