@@ -6,6 +6,7 @@ a plot needs no script and can be read by everybody.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any, Final
 
 import altair as alt
@@ -13,6 +14,9 @@ import vl_convert
 from fastapi import Response
 
 from portal.words import Language
+
+# Altair asks whether pandas is loaded and then uses it, be it half loaded by another thread's first match.
+import_module("pandas")
 
 #: Readable on light and dark ground; colour-blind safe in this order (Okabe and Ito, Color Universal Design).
 COLOURS: Final = ("#0f7b70", "#d9851e", "#4a7fb5", "#b0577b", "#7a8a3c", "#6b6f76")

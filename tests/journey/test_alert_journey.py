@@ -71,7 +71,6 @@ def open_pages(chromium: Chromium, url: str, engine: Engine) -> tuple[Page, Page
     return pages[0], pages[1], complaints
 
 
-@pytest.mark.long
 def test_a_crossing_is_seen_told_taken_on_and_closes_by_itself(
     browser: Chromium,
     portal: str,
