@@ -47,6 +47,7 @@ from portal.metrics import install_metrics
 from portal.metrics import router as metrics_router
 from portal.office.audit import router as audit_router
 from portal.office.desk import Desk
+from portal.office.enrolment import router as enrolment_router
 from portal.office.funds import router as funds_router
 from portal.office.imports import router as imports_router
 from portal.office.review import router as review_router
@@ -91,6 +92,7 @@ _ROUTERS: Final = (
     today_router,
     review_router,
     funds_router,
+    enrolment_router,
     imports_router,
     unfunded_router,
     what_if_router,

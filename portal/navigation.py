@@ -27,6 +27,7 @@ ENTRIES: Final = (
     Entry("/today", _("Today"), Permission.READ_REVIEW),
     Entry("/review", _("Review"), Permission.READ_REVIEW),
     Entry("/funds", _("Funds"), Permission.READ_FUNDS),
+    Entry("/enrolment", _("Enrolment"), Permission.READ_FUNDS),
     Entry("/offers", _("Offers"), Permission.READ_FUNDS),
     Entry("/imports", _("Import"), Permission.CHANGE_FUNDS),
     Entry("/unfunded", _("Unfunded"), Permission.READ_UNFUNDED),

@@ -30,7 +30,9 @@ from sqlalchemy import ARRAY, Connection, Engine, Text, bindparam, insert, selec
 from models.event import MAX_RUPIAH, CoverageEnrolled
 from models.journal import Cause
 from models.review_tables import EnrolmentAnswer, EnrolmentLine, SuspenseItem
+from workflow.check_document import check_document
 from workflow.deadlock import ask_again
+from workflow.import_files import read_content
 from workflow.move_money import Movement, move_money
 from workflow.outbox import enqueue_event
 from workflow.record import record_action
@@ -137,12 +139,28 @@ class _Standing:
     answered: tuple[str, str | None, int | None, int | None] | None
 
 
+def read_answers(content: bytes) -> list[AnswerLine]:
+    """The rows of an answer file that somebody handed in, CSV or XLSX.
+
+    Raises ``DocumentRefusedError`` for a workbook that does harm, ``FileUnreadableError`` for what is no
+    table, ``AnswerUnreadableError`` with every wrong row.
+    """
+    if content.startswith(b"PK"):
+        check_document(content)
+    lines = parse_answers(read_content(content))
+    if not lines:
+        raise AnswerUnreadableError(["the file holds no answer"])
+    return lines
+
+
 def parse_answers(rows: Iterable[Mapping[str, object]], *, first_row: int = 2) -> list[AnswerLine]:
     """Check a table's rows; raises ``AnswerUnreadableError`` with every fault, the first hundred named."""
     lines: list[AnswerLine] = []
     problems: list[str] = []
     for number, row in enumerate(rows, start=first_row):
         cells = {_COLUMNS[name]: value for name, value in row.items() if name in _COLUMNS}
+        if not {"reference", "answer"} <= cells.keys():
+            raise AnswerUnreadableError(["row 1: the columns referensi and status are needed"])
         if str(row.get("no") or "").strip().upper() == "TOTAL" or not any(
             value not in (None, "") for value in cells.values()
         ):

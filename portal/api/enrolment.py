@@ -25,10 +25,10 @@ from portal.api.problem import ProblemError
 from portal.api.reading import one_of
 from portal.export import MEDIA_TYPES
 from portal.upload import Upload, read_upload
-from workflow.check_document import DocumentRefusedError, check_document
+from workflow.check_document import DocumentRefusedError
 from workflow.enrol import NothingToEnrolError, make_batch, repeat_batch
-from workflow.import_files import FileUnreadableError, read_content
-from workflow.reconcile import AnswerUnreadableError, parse_answers, reconcile_answers
+from workflow.import_files import FileUnreadableError
+from workflow.reconcile import AnswerUnreadableError, read_answers, reconcile_answers
 from workflow.sign_in import Visitor
 
 router = APIRouter(prefix="/api/v1")
@@ -98,9 +98,7 @@ def _reconcile(request: Request, visitor: Visitor, upload: Upload, key: str | No
     def act() -> dict[str, Any]:
         refuse_upload(upload)
         try:
-            if upload.content.startswith(b"PK"):
-                check_document(upload.content)
-            lines = parse_answers(read_content(upload.content))
+            lines = read_answers(upload.content)
         except DocumentRefusedError as error:
             raise refuse_content(error) from None
         except FileUnreadableError as error:

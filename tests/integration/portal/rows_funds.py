@@ -41,6 +41,12 @@ ROWS: Final[dict[tuple[str, str], Row]] = {
     ("GET", "/today/figures"): Row(signed_in(200, *_OFFICE)),
     ("GET", "/today/burn-down.svg"): Row(signed_in(200, *_OFFICE)),
     ("POST", "/today/cancel-match"): Row(signed_in(303, "officer")),
+    ("GET", "/enrolment"): Row(signed_in(200, *_OFFICE)),
+    ("POST", "/enrolment/batches"): Row(signed_in(422, "officer"), {"fund": "no-such"}),
+    ("POST", "/enrolment/batches/{batch_id}/file"): Row(
+        signed_in(200, "officer"), objects="enrolment batch", scoped=_OFFICER
+    ),
+    ("POST", "/enrolment/answers"): Row(signed_in(422, "officer")),
     ("GET", "/imports"): Row(signed_in(200, "officer")),
     ("POST", "/imports"): Row(signed_in(422, "officer")),
     ("GET", "/funds"): Row(signed_in(200, *_OFFICE)),
