@@ -65,7 +65,14 @@ THRESHOLDS = {"csr-1": 0, "csr-2": 60_000, "apbd-1": 50_000_000}
 AMOUNTS = (0, 20_000, 50_400, 80_000, 120_000, 200_000, 500_000)
 #: What a repeated run empties; the audit trail's triggers stand aside for that alone.
 TABLES = (
-    *("suspense_item", "funded_month", "enrolment_line", "enrolment_answer", "enrolment_batch"),
+    *(
+        "suspense_item",
+        "funded_month",
+        "enrolment_line",
+        "enrolment_answer",
+        "enrolment_batch",
+        "terms_change",
+    ),
     *(
         "decision_line",
         "decision",

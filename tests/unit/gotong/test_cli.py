@@ -35,6 +35,7 @@ COMMANDS = (
     "enrol import",
     "expire",
     "resume",
+    "cancel-match",
     "account",
     "allocate",
     "explain",
