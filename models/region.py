@@ -10,6 +10,7 @@ import csv
 import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 
 from sqlalchemy import Connection, select
@@ -131,12 +132,13 @@ class RegionTable:
         return regency in self._nik_places or regency in self._regencies_with_districts
 
 
-def load_regions() -> list[Region]:
-    """The rows of the shipped table, parents before children. Raises ``FileNotFoundError``."""
-    return [
+@cache
+def load_regions() -> tuple[Region, ...]:
+    """The rows of the shipped table, parents before children, read once. Raises ``FileNotFoundError``."""
+    return tuple(
         Region(row["code"], row["name"], row["level"], row["parent"] or None, row["kind"] or None)
         for row in sorted(_read_csv(_FILE), key=lambda row: (len(row["code"]), row["code"]))
-    ]
+    )
 
 
 def _read_csv(name: str) -> list[dict[str, str]]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import io
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
-from babel import numbers
+from babel import Locale, numbers
 from babel.dates import format_date, format_datetime
 from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
@@ -60,6 +60,28 @@ def read_translations(language: Language) -> NullTranslations:
     return Translations(fp=compiled)
 
 
+@cache
+def _locale(language: Language) -> Locale:
+    return Locale(language)
+
+
+# A page of a table says a hundred numbers, and the next page says most of them again.
+@lru_cache(maxsize=20_000)
+def _write_whole(value: int, language: Language) -> str:
+    return str(numbers.format_decimal(value, locale=_locale(language)))
+
+
+@lru_cache(maxsize=20_000)
+def _write_short_rupiah(amount_rupiah: int, language: Language) -> str:
+    compact = numbers.format_compact_decimal(
+        amount_rupiah,
+        format_type="long",
+        locale=_locale(language),
+        fraction_digits=2 if amount_rupiah >= 1000 * _MILLION else 0,
+    )
+    return f"Rp\N{NO-BREAK SPACE}{compact}".replace(" ", "\N{NO-BREAK SPACE}")
+
+
 @dataclass(frozen=True, slots=True)
 class Words:
     """How to say a thing in one language and time zone."""
@@ -69,7 +91,7 @@ class Words:
 
     def whole(self, value: int) -> str:
         """``9.880`` or ``9,880``."""
-        return str(numbers.format_decimal(value, locale=self.language))
+        return _write_whole(value, self.language)
 
     def share(self, ratio: float, digits: int = 0) -> str:
         """``73 %`` from 0.73. A share below one is never rounded to the whole, nor a small one to none."""
@@ -78,7 +100,7 @@ class Words:
             return "< " + self.share(step, digits)
         rounded = 1 - step if 1 - step < ratio < 1 else ratio
         pattern = "#,##0" + ("." + "0" * digits if digits else "") + " %"
-        return str(numbers.format_percent(rounded, format=pattern, locale=self.language))
+        return str(numbers.format_percent(rounded, format=pattern, locale=_locale(self.language)))
 
     def rupiah(self, amount_rupiah: int) -> str:
         """``Rp 1.250.000``, every digit."""
@@ -88,17 +110,11 @@ class Words:
         """``Rp 1,72 miliar``: rounded, for reading at a glance beside the exact amount."""
         if amount_rupiah < _MILLION:
             return self.rupiah(amount_rupiah)
-        compact = numbers.format_compact_decimal(
-            amount_rupiah,
-            format_type="long",
-            locale=self.language,
-            fraction_digits=2 if amount_rupiah >= 1000 * _MILLION else 0,
-        )
-        return f"Rp\N{NO-BREAK SPACE}{compact}".replace(" ", "\N{NO-BREAK SPACE}")
+        return _write_short_rupiah(amount_rupiah, self.language)
 
     def seconds(self, value: float) -> str:
         """``3,2`` seconds."""
-        return str(numbers.format_decimal(value, format="#,##0.0", locale=self.language))
+        return str(numbers.format_decimal(value, format="#,##0.0", locale=_locale(self.language)))
 
     def moment(self, value: dt.datetime) -> str:
         """``23 Nov 2026 15.04.05 WITA``, in the regency's own time."""
@@ -112,12 +128,12 @@ class Words:
         return f"{day}\N{NO-BREAK SPACE}{zone}"
 
     def _local(self, value: dt.datetime, pattern: str) -> str:
-        local = format_datetime(value, pattern, tzinfo=ZoneInfo(self.timezone), locale=self.language)
+        local = format_datetime(value, pattern, tzinfo=ZoneInfo(self.timezone), locale=_locale(self.language))
         return f"{local} {_ZONES.get(self.timezone, self.timezone)}"
 
     def day(self, value: dt.date) -> str:
         """``23 Nov 2026``."""
-        return str(format_date(value, "d MMM y", locale=self.language))
+        return str(format_date(value, "d MMM y", locale=_locale(self.language)))
 
     def days(self, period: str) -> str:
         """``1 Jan 2026 – 31 Des 2026`` from ``2026-01-01 – 2026-12-31``."""
@@ -134,7 +150,7 @@ class Words:
 
     def month(self, value: dt.date) -> str:
         """``November 2026``."""
-        return str(format_date(value, "LLLL y", locale=self.language))
+        return str(format_date(value, "LLLL y", locale=_locale(self.language)))
 
     def change(self, value: int) -> str:
         """``+12`` or ``−3``: a difference always says which way."""
@@ -143,7 +159,9 @@ class Words:
     def gap(self, gap: float) -> str:
         """The gap in plain words' number: rounded up, so that the promise holds (0.000251 gives 0.03 %)."""
         hundredths = -int(-gap * 10_000 // 1)
-        return str(numbers.format_percent(hundredths / 10_000, format="0.00 %", locale=self.language))
+        return str(
+            numbers.format_percent(hundredths / 10_000, format="0.00 %", locale=_locale(self.language))
+        )
 
 
 def choose_language(asked: str | None, remembered: str | None, default: Language) -> Language:

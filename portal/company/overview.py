@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated
 
 import altair as alt
@@ -13,9 +14,11 @@ from portal.company.figures import read_figures
 from portal.page import page_language, render_page
 from portal.plot import draw, plot_response, rupiah_axis
 from portal.unit import open_unit
+from portal.words import Language
 from workflow.mark_messages import read_mark
 from workflow.read_company import (
     SMALLEST_GROUP,
+    MonthOfMoney,
     count_unread,
     counts_may_be_shown,
     read_funds,
@@ -61,6 +64,12 @@ def plot_months(request: Request, visitor: CompanyReader) -> Response:
     portal, language = request.app.state.portal, page_language(request)
     with open_unit(portal.engine, visitor) as connection:
         months = read_months(connection, funder_of(visitor), portal.timezone(portal.settings.regencies[0]))
+    return plot_response(draw_months(tuple(months), language))
+
+
+@lru_cache(maxsize=64)
+def draw_months(months: tuple[MonthOfMoney, ...], language: Language) -> bytes:
+    """Approved and paid rupiah per month as SVG; the same figures are drawn once."""
     approved, paid = ("Disetujui", "Dibayarkan") if language == "id" else ("Approved", "Paid")
     values = [
         {"month": each.month.isoformat(), "what": what, "rupiah": rupiah}
@@ -74,7 +83,7 @@ def plot_months(request: Request, visitor: CompanyReader) -> Response:
         y=alt.Y("rupiah:Q", title=None, axis=rupiah_axis(language)),
         color=alt.Color("what:N", sort=[approved, paid]),
     )
-    return plot_response(draw(encoded, language))
+    return draw(encoded, language)
 
 
 def funder_of(visitor: Visitor) -> str:

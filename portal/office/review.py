@@ -327,8 +327,8 @@ def _line_choice(listing: Listing, regency: str) -> LineChoice:
     asked = listing.search.lower()
     villages = (
         region.code
-        for region in load_regions()
-        if asked and region.code.startswith(regency) and asked in region.name.lower()
+        for region in (load_regions() if asked else ())
+        if region.code.startswith(regency) and asked in region.name.lower()
     )
     verified = listing.filters["verified"]
     return LineChoice(listing.sort, listing.descending, listing.search, tuple(villages), verified)

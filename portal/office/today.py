@@ -185,7 +185,7 @@ def _left_by_day(money: Sequence[MoneyLeft]) -> list[tuple[dt.date, int]]:
 
 @lru_cache(maxsize=32)
 def draw_burn_downs(lines: tuple[BurnDown, ...], language: Language) -> bytes:
-    """The lines as SVG, each with a dashed one to nothing at its end."""
+    """The lines as SVG, each with a dashed one to nothing at its end; the same ones are drawn once."""
     names = _NAMES[language]
     left = [
         {"day": day.isoformat(), "left": amount, "of": names[line.kind]}
