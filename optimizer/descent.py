@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from optimizer.market import Float, Market, pool_prices, score_unit, zero_prices
+from optimizer.market import Float, Market, has_many_limits, pool_prices, score_unit, zero_prices
 from optimizer.prices import SmoothDual, capacity_value, cell_prices, exact_bound, gather_options
 from optimizer.problem import Bool, Int32, Int64
 from optimizer.progress import Clock
@@ -25,7 +25,7 @@ _COARSE = (1.5, 0.5, 0.2)
 
 #: Evaluations per temperature, and with more than so many limits.
 _STEPS = 50
-_MANY, _MORE_STEPS = 1_200, 100
+_MORE_STEPS = 100
 
 
 class PriceSearch:
@@ -128,7 +128,7 @@ def _anneal(
     if not len(options.cells):
         return
     dual = SmoothDual(search.market, options, weight, sample)
-    steps = _STEPS if len(dual.capacity) <= _MANY else _MORE_STEPS
+    steps = _MORE_STEPS if has_many_limits(search.market) else _STEPS
     path: list[tuple[float, Float]] = []
     for number, temperature in enumerate(_COARSE):
         found = dual.descend(start, temperature * unit, np.inf, steps, stopped)

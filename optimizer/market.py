@@ -23,6 +23,9 @@ Float = npt.NDArray[np.float64]
 #: Arcs that are summed up at once, to bound memory.
 _CHUNK = 4_000_000
 
+#: Prices (pools, heads, district caps) beyond which a search takes fewer steps, or other ones.
+_MANY_LIMITS = 1_200
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Market:
@@ -131,6 +134,11 @@ def score_unit(market: Market) -> float:
     """The mean score over 50: temperatures and margins scale with it."""
     score = market.cells.score
     return max(0.02, float(score.mean()) / 50.0) if len(score) else 1.0
+
+
+def has_many_limits(market: Market) -> bool:
+    """Whether prices are so many that a step over all of them takes a good part of a second."""
+    return len(market.pool_rupiah) + len(market.problem.funds) + len(market.room) > _MANY_LIMITS
 
 
 def zero_prices(problem: AllocationProblem) -> Prices:

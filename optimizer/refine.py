@@ -16,7 +16,7 @@ import numpy as np
 from scipy import linalg
 
 from optimizer.descent import PriceSearch, extrapolate
-from optimizer.market import Float
+from optimizer.market import Float, has_many_limits
 from optimizer.near import NearDual, gather_near
 from optimizer.problem import Bool
 
@@ -24,14 +24,14 @@ from optimizer.problem import Bool
 _TEMPERATURES = (0.2, 0.1, 0.05, 0.025)
 _GATHER = (0, 2)
 
-#: With more than 1,200 limits the first arcs serve longer for the bound; the second ones for the flows.
+#: With many limits the first arcs serve longer for the bound; the second ones for the flows.
 _TEMPERATURES_OF_MANY = (0.2, 0.1, 0.05, 0.05, 0.025)
 _GATHER_OF_MANY = (0, 3)
 
 #: Steps per temperature, and the fraction of the bound whose gain ends them; with more than so many
 #: limits, where a step takes a good part of a second, fewer.
 _STEPS, _SETTLED = 12, 5e-7
-_MANY, _FEW_STEPS, _SOON_SETTLED = 1_200, 8, 2e-6
+_FEW_STEPS, _SOON_SETTLED = 8, 2e-6
 
 #: Arcs are near within so many temperatures, and within one unit anyway.
 _REACH = 30.0
@@ -67,7 +67,7 @@ def refine_prices(search: PriceSearch, unit: float, seed: int, stopped: Callable
     path: list[tuple[float, Float]] = []
     dual: NearDual | None = None
     damping = _DAMPING
-    many = len(market.pool_rupiah) + len(market.problem.funds) + len(market.room) > _MANY
+    many = has_many_limits(market)
     temperatures, gather = (_TEMPERATURES_OF_MANY, _GATHER_OF_MANY) if many else (_TEMPERATURES, _GATHER)
     for number, temperature in enumerate(temperatures):
         if stopped():
@@ -105,7 +105,7 @@ def descend(
     damping: float = _DAMPING,
 ) -> tuple[Float, float]:
     """Minimise the smooth bound from ``flat``, prices at zero or above; also the damping it ended with."""
-    many = dual.size > _MANY
+    many = has_many_limits(dual.market)
     steps, least_gain = (_FEW_STEPS, _SOON_SETTLED) if many else (_STEPS, _SETTLED)
     scale = dual.scale(temperature)
     held: Bool | None = None

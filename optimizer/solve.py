@@ -34,7 +34,7 @@ from optimizer.minimums import meet_minimums
 from optimizer.plan import Plan, make_arcs, open_arcs
 from optimizer.policy import Policy
 from optimizer.prices import gather_options
-from optimizer.problem import NONE, AllocationProblem, Bool, Int32, Int64
+from optimizer.problem import NONE, AllocationProblem, Int32, Int64
 from optimizer.progress import Clock, Progress
 from optimizer.refine import Refined, refine_prices
 from optimizer.replan import resume_plan
@@ -111,9 +111,8 @@ def solve(
     pairs = int(cells.degree[cells.group] @ cells.size)
     if not clock.stopped and 0 < pairs <= EXACT_PAIRS:
         with clock.phase("exact"):
-            usable = limits.usable if pairs >= _BRANCHED and policy.tiers[0].name == "coverage" else None
             fund_of_worker, coverage_bound, exact = _solve_small(
-                problem, policy, scores, search, coverage_bound, fund_of_worker, usable, clock, seed
+                problem, policy, scores, search, coverage_bound, fund_of_worker, pairs, clock, seed
             )
     with clock.phase("bounds"):
         amount = np.zeros(len(problem.workers), dtype=np.int64)
@@ -144,18 +143,18 @@ def _solve_small(
     search: PriceSearch,
     coverage_bound: int,
     fund_of_worker: Int32,
-    usable: Bool | None,
+    pairs: int,
     clock: Clock,
     seed: int,
 ) -> tuple[Int32, int, ExactOutcome | None]:
-    """A small problem to the proof: plan, bound of coverage, tiers; branches on coverage with ``usable``."""
+    """A small problem to the proof: plan, bound of coverage, tiers. Many ``pairs`` are branched on first."""
     # Importing OR-Tools takes a second, so only matches that use it pay for it.
     from optimizer.exact import solve_exactly
     from optimizer.prove_coverage import prove_coverage
 
-    if usable is not None:
+    if pairs >= _BRANCHED and policy.tiers[0].name == "coverage":
         proof = prove_coverage(
-            problem, scores, usable, search.prices, search.bound, fund_of_worker, clock,
+            problem, scores, search.market.limits.usable, search.prices, search.bound, fund_of_worker, clock,
             _BRANCHED_SHARE * clock.left_seconds, seed,
         )  # fmt: skip
         fund_of_worker, coverage_bound = proof.fund_of_worker, min(coverage_bound, proof.bound)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, delete, select
 from sqlalchemy.dialects.postgresql import insert as insert_or_update
@@ -22,7 +22,6 @@ from workflow.record import record_action
 
 #: What an override may be for.
 Place = Literal["fund", "district"]
-PLACES: Final[tuple[Place, ...]] = ("fund", "district")
 
 
 def read_overrides(

@@ -120,7 +120,6 @@ def run_alert_job(engine: Engine, job: str, tariffs: TariffTable, slot: dt.datet
     for regency in regencies:
         with engine.begin() as connection:
             if job == "minute":
-                lock_scope(connection, regency.code)
                 opened += judge_minute(connection, regency.code, now)
             else:
                 opened += judge_hour(connection, regency.code, regency.timezone, tariffs, now)
@@ -145,6 +144,7 @@ def _take(engine: Engine, job: str, slot: dt.datetime) -> bool:
 
 def judge_minute(connection: Connection, regency: str, now: dt.datetime) -> int:
     """The newest run; and, should an event have been lost with its broker, the funds and decisions."""
+    lock_scope(connection, regency)
     period = fiscal_year(connection, regency, now)
     readings = read_funds(connection, regency)
     readings += read_decisions(connection, regency, since=now - dt.timedelta(days=1))

@@ -12,6 +12,8 @@ from zipfile import BadZipFile
 
 from python_calamine import CalamineError, CalamineWorkbook, PasswordError, XmlError, ZipError
 
+from workflow.check_document import check_document
+
 
 class FileUnreadableError(ValueError):
     """The file is no table Gotong can read; the message says why, in one sentence."""
@@ -35,9 +37,14 @@ def read_table(path: Path) -> Iterator[dict[str, object]]:
 
 
 def read_content(content: bytes) -> Iterator[dict[str, object]]:
-    """The same from a file's content, which says itself whether it is a workbook; else it is CSV."""
-    read = _read_xlsx if content.startswith(b"PK") else _read_csv
-    yield from _name_columns(read(io.BytesIO(content)))
+    """The same from a file handed in, which says itself whether it is a workbook; else it is CSV.
+
+    Raises ``DocumentRefusedError`` too, for a workbook that does harm.
+    """
+    is_workbook = content.startswith(b"PK")
+    if is_workbook:
+        check_document(content)
+    yield from _name_columns((_read_xlsx if is_workbook else _read_csv)(io.BytesIO(content)))
 
 
 def _read_csv(binary: BinaryIO) -> Iterator[list[object]]:

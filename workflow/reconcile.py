@@ -30,7 +30,6 @@ from sqlalchemy import ARRAY, Connection, Engine, Text, bindparam, insert, selec
 from models.event import MAX_RUPIAH, CoverageEnrolled
 from models.journal import Cause
 from models.review_tables import EnrolmentAnswer, EnrolmentLine, SuspenseItem
-from workflow.check_document import check_document
 from workflow.deadlock import ask_again
 from workflow.import_files import read_content
 from workflow.move_money import Movement, move_money
@@ -145,8 +144,6 @@ def read_answers(content: bytes) -> list[AnswerLine]:
     Raises ``DocumentRefusedError`` for a workbook that does harm, ``FileUnreadableError`` for what is no
     table, ``AnswerUnreadableError`` with every wrong row.
     """
-    if content.startswith(b"PK"):
-        check_document(content)
     lines = parse_answers(read_content(content))
     if not lines:
         raise AnswerUnreadableError(["the file holds no answer"])

@@ -7,26 +7,25 @@ whoever takes it is on record each time.
 from __future__ import annotations
 
 import hashlib
-import tempfile
 import uuid
-from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from portal.access import Permission, require
-from portal.accounts.sign_in import now, vault_of
+from portal.accounts.sign_in import now
 from portal.api import shapes
 from portal.api.books import ENROLMENTS, FUND, FundCode
 from portal.api.change import IdempotencyKey, carry_out
 from portal.api.funds import ONE_FILE, refuse_content, refuse_upload
 from portal.api.problem import ProblemError
 from portal.api.reading import one_of
+from portal.enrolment_file import send_enrolment_file
 from portal.export import MEDIA_TYPES
 from portal.upload import Upload, read_upload
 from workflow.check_document import DocumentRefusedError
-from workflow.enrol import NothingToEnrolError, make_batch, repeat_batch
+from workflow.enrol import NothingToEnrolError, make_batch
 from workflow.import_files import FileUnreadableError
 from workflow.reconcile import AnswerUnreadableError, read_answers, reconcile_answers
 from workflow.sign_in import Visitor
@@ -72,14 +71,7 @@ def post_file(
 ) -> Response:
     """The batch's file with its control total, for the agency. Every time it is the same, and every time
     it is on record; so it needs no Idempotency-Key, and no copy is kept under one."""
-    fund = str(_find(request, visitor, batch_id)["fund"])
-    engine, vault = request.app.state.portal.engine, vault_of(request)
-    with tempfile.TemporaryDirectory() as folder:
-        files = repeat_batch(engine, vault, batch_id, fund, visitor.email, Path(folder), now())
-        path = files.csv_path if form == "csv" else files.xlsx_path
-        content = path.read_bytes()
-    headers = {"Content-Disposition": f'attachment; filename="{path.name}"'}
-    return Response(content, media_type=MEDIA_TYPES[form], headers=headers)
+    return send_enrolment_file(request, visitor, batch_id, form)
 
 
 @router.post("/enrolment-answers", response_model=shapes.AnswerOutcome, openapi_extra=ONE_FILE)

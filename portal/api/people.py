@@ -182,42 +182,31 @@ def post_link(
 ) -> Response:
     """A new link to accept the invitation or to set a new password, told this once."""
 
-    def act() -> dict[str, Any]:
-        try:
-            link = issue_link(
-                request.app.state.portal.engine, visitor.email, account_id, now(), company_of(visitor)
-            )
-        except AccountRefusedError as error:
-            raise _refused(error) from None
-        return _find(request, visitor, account_id) | _say_link(request, link)
+    def step(within: str | None) -> dict[str, Any]:
+        link = issue_link(request.app.state.portal.engine, visitor.email, account_id, now(), within)
+        return _say_link(request, link)
 
-    return carry_out(
-        request,
-        visitor,
-        None,
-        key=idempotency_key,
-        find=lambda: etag_of(_find(request, visitor, account_id)),
-        if_match=if_match,
-        act=act,
-        told_once=("link",),
-    )
+    return _change(request, visitor, account_id, step, None, if_match, idempotency_key, told_once=("link",))
 
 
 def _change(
     request: Request,
     visitor: Visitor,
     account_id: uuid.UUID,
-    step: Callable[[str | None], None],
+    step: Callable[[str | None], dict[str, Any] | None],
     content: Any,
     if_match: str | None,
     key: str | None,
+    told_once: tuple[str, ...] = (),
 ) -> Response:
+    """Take the step; the answer is the person as it then stands, and what the step has to tell beside."""
+
     def act() -> dict[str, Any]:
         try:
-            step(company_of(visitor))
+            told = step(company_of(visitor))
         except AccountRefusedError as error:
             raise _refused(error) from None
-        return _find(request, visitor, account_id)
+        return _find(request, visitor, account_id) | (told or {})
 
     return carry_out(
         request,
@@ -227,6 +216,7 @@ def _change(
         find=lambda: etag_of(_find(request, visitor, account_id)),
         if_match=if_match,
         act=act,
+        told_once=told_once,
     )
 
 

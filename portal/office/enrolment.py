@@ -5,9 +5,7 @@ The file holds NIKs and names, for the agency alone; whoever takes it is on reco
 
 from __future__ import annotations
 
-import tempfile
 import uuid
-from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Form, Request, Response
@@ -15,15 +13,15 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 
 from models.document_tables import MOST_BYTES
-from portal.access import GRANTS, NotFoundError, Permission, require
-from portal.accounts.sign_in import now, vault_of
-from portal.export import MEDIA_TYPES
+from portal.access import GRANTS, Permission, require
+from portal.accounts.sign_in import now
+from portal.enrolment_file import send_enrolment_file
 from portal.office.regency import regency_of
 from portal.page import render_page
 from portal.unit import open_unit
 from portal.upload import Upload, read_upload
 from workflow.check_document import DocumentRefusedError
-from workflow.enrol import NothingToEnrolError, make_batch, repeat_batch
+from workflow.enrol import NothingToEnrolError, make_batch
 from workflow.import_files import FileUnreadableError
 from workflow.read_enrolment import read_sent, read_unsent
 from workflow.reconcile import AnswerUnreadableError, read_answers, reconcile_answers
@@ -65,19 +63,7 @@ def post_file(
     form: Annotated[Literal["csv", "xlsx"], Form()] = "xlsx",
 ) -> Response:
     """The batch's file, the same each time."""
-    engine = request.app.state.portal.engine
-    with open_unit(engine, visitor) as connection:
-        sent = {each.id: each for each in read_sent(connection, regency_of(request, visitor), _BATCHES_SHOWN)}
-    if batch_id not in sent:
-        raise NotFoundError
-    with tempfile.TemporaryDirectory() as folder:
-        files = repeat_batch(
-            engine, vault_of(request), batch_id, sent[batch_id].fund_code, visitor.email, Path(folder), now()
-        )
-        path = files.csv_path if form == "csv" else files.xlsx_path
-        content = path.read_bytes()
-    headers = {"Content-Disposition": f'attachment; filename="{path.name}"'}
-    return Response(content, media_type=MEDIA_TYPES[form], headers=headers)
+    return send_enrolment_file(request, visitor, batch_id, form)
 
 
 @router.post("/answers")

@@ -19,7 +19,7 @@ from portal.api.money import known_regions, say_problem
 from portal.office.regency import regency_of
 from portal.page import render_page
 from portal.upload import Upload, read_upload
-from workflow.check_document import DocumentRefusedError, check_document
+from workflow.check_document import DocumentRefusedError
 from workflow.context import IntakeContext
 from workflow.import_files import FileUnreadableError, read_content
 from workflow.intake import SubmitOutcome, submit_fund_events, submit_worker_events
@@ -72,8 +72,6 @@ def _take(request: Request, visitor: Visitor, upload: Upload) -> Response:
         "dry": reviewed != digest,
     }
     try:
-        if upload.content.startswith(b"PK"):
-            check_document(upload.content)
         outcome = _submit(IntakeContext(known_regions(), portal.vault), request, kind, upload.content, terms)
     except FileUnreadableError as error:
         return _render(request, visitor, kind=kind, problem="unreadable", detail=str(error))
