@@ -33,12 +33,12 @@ def apportion_flows(fine: Refined, rng: np.random.Generator) -> Int64:
     dual, flat, temperature, ramp = fine.dual, fine.flat, fine.temperature, fine.ramp
     cells = len(dual.arcs.cells)
     begin, cut = rng.random(cells), rng.random(cells)
-    _, _, hessian = dual.evaluate(flat, temperature, ramp)
+    _, hessian = dual.slopes(dual.shares(flat, temperature, ramp), temperature)
     scale, prices = dual.scale(temperature), flat.copy()
     best, least, held = np.zeros(len(dual.arcs.row), dtype=np.int64), np.inf, None
     for _ in range(_ROUNDS):
-        _, share, accepted, _ = dual.shares(prices, temperature, ramp)
-        workers = _cut(dual, share, np.floor(accepted + begin).astype(np.int64), cut)
+        shares = dual.shares(prices, temperature, ramp)
+        workers = _cut(dual, shares.share, np.floor(shares.accepted + begin).astype(np.int64), cut)
         missed = dual.capacity - dual.use(workers)
         off = float(np.abs(missed) @ flat)
         if off < least:

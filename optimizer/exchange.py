@@ -83,7 +83,7 @@ def _index_arcs(plan: Plan, reach: float) -> _Index:
     arcs = plan.arcs
     worth = plan.next_score()[arcs.cell]
     rows = np.flatnonzero((plan.flow > 0) | ((worth > 0) & (worth + reach >= arcs.price)))
-    fits = plan.fits(np.arange(len(arcs.fund)))
+    fits = plan.fits()
     # Cells with some arc that has room now: their workers can move instead of going unfunded.
     reachable = np.zeros(plan.cells.count, dtype=np.bool_)
     reachable[arcs.cell[fits]] = True
@@ -127,17 +127,20 @@ def _apply_best(plan: Plan, index: _Index, offers: _Offers, barred: Bool) -> int
     wishes = np.flatnonzero(gain_of_fund > 0)
     done = 0
     touched: set[int] = set()
-    for fund in wishes[np.argsort(-gain_of_fund[wishes], kind="stable")]:
-        base = int(fund) * width
-        low, high = np.searchsorted(index.entry, [base + 1, base + int(reach[fund, column[fund]]) + 1])
-        if low == high:
+    wishes = wishes[np.argsort(-gain_of_fund[wishes], kind="stable")]
+    base, best = wishes * width, column[wishes]
+    low = np.searchsorted(index.entry, base + 1)
+    high = np.searchsorted(index.entry, base + reach[wishes, best] + 1)
+    at = np.searchsorted(index.entry, base + best)
+    for newcomers, end_of_newcomers, leavers, lets_go in zip(
+        index.first[low].tolist(), index.first[high].tolist(), at.tolist(), (best > 0).tolist(), strict=True
+    ):
+        if newcomers == end_of_newcomers:
             continue
-        begin, end = int(index.first[low]), int(index.first[high])
-        into = int(index.rows[begin + offers.enter[begin:end].argmax()])
+        into = int(index.rows[newcomers + offers.enter[newcomers:end_of_newcomers].argmax()])
         out, moves = -1, False
-        if column[fund] > 0:
-            at = int(np.searchsorted(index.entry, base + int(column[fund])))
-            begin, end = int(index.first[at]), int(index.first[at + 1])
+        if lets_go:
+            begin, end = int(index.first[leavers]), int(index.first[leavers + 1])
             leaver = begin + int(offers.leave[begin:end].argmin())
             out, moves = int(index.rows[leaver]), bool(offers.moves[leaver])
         done += _exchange(plan, into, out, moves, touched, barred)
@@ -159,20 +162,20 @@ def _exchange(plan: Plan, into: int, out: int, moves: bool, touched: set[int], b
             return 0
         target = int(rows[arcs.price[rows].argmin()])
     if out >= 0:
-        plan.add(np.array([out]), -1)
-    if not plan.fits(np.array([into]))[0]:
+        plan.add_at(out, -1)
+    if not plan.fits_at(into):
         if out >= 0:
-            plan.add(np.array([out]), 1)
+            plan.add_at(out, 1)
         else:
             barred[into] = True
         return 0
-    plan.add(np.array([into]), 1)
+    plan.add_at(into, 1)
     if target >= 0:
-        if plan.fits(np.array([target]))[0]:
-            plan.add(np.array([target]), 1)
+        if plan.fits_at(target):
+            plan.add_at(target, 1)
         else:
-            plan.add(np.array([into]), -1)
-            plan.add(np.array([out]), 1)
+            plan.add_at(into, -1)
+            plan.add_at(out, 1)
             return 0
     touched |= cells
     return 1

@@ -64,7 +64,7 @@ def raise_poorest_district(plan: Plan, covered: Int64, floor: int, stopped: Call
         if swap is None:
             return swaps
         for arc, by in zip(swap, (-1, 1), strict=True):
-            plan.add(np.array([arc]), by)
+            plan.add_at(arc, by)
             cell = arcs.cell[arc]
             heads[cells.district[cell]] += by
             next_score[cell], last_score[cell] = plan.scores_around(int(cell))

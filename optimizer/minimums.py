@@ -72,10 +72,10 @@ def _draw_in(plan: Plan, fund: int) -> bool:
     for donor in donors[np.argsort(dearer, kind="stable")]:
         into = own[arcs.cell[donor]]
         for _ in range(min(missing, int(plan.flow[donor]), int(spare[arcs.fund[donor]]))):
-            if not plan.fits(np.array([into]))[0]:
+            if not plan.fits_at(into):
                 break
-            plan.add(np.array([donor]), -1)
-            plan.add(np.array([into]), 1)
+            plan.add_at(donor, -1)
+            plan.add_at(into, 1)
             spare[arcs.fund[donor]] -= 1
             missing -= 1
         if missing == 0:

@@ -141,6 +141,17 @@ def _sort_within(group: Int32, value: Float) -> Int64:
     return np.argsort(key)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Shares:
+    """The smooth bound ``value``, each arc's ``share`` of its cell (A), and per cell the workers
+    ``accepted`` and their ``density`` by price."""
+
+    value: float
+    share: Float
+    accepted: Float
+    density: Float
+
+
 class NearDual:
     """The smooth bound over near arcs, with gradient and Hessian.
 
@@ -183,8 +194,8 @@ class NearDual:
         asked[arcs.slot_at] += flat[self._slot]
         return asked
 
-    def shares(self, flat: Float, temperature: float, ramp: float) -> tuple[float, Float, Float, Float]:
-        """Surplus, each arc's share of its cell (A), workers accepted and their density by price (cells)."""
+    def shares(self, flat: Float, temperature: float, ramp: float) -> Shares:
+        """How the workers of each cell spread over its arcs at these prices."""
         arcs = self.arcs
         asked = self.asked(flat)
         first = arcs.start[:-1]
@@ -196,19 +207,12 @@ class NearDual:
         total = np.add.reduceat(share, first)
         share /= total[arcs.row]
         surplus, accepted, density = self.surplus.at(least - temperature * np.log(total), ramp)
-        return surplus, share, accepted, density
+        return Shares(float(self.capacity @ flat) + surplus, share, accepted, density)
 
-    def value(self, flat: Float, temperature: float, ramp: float) -> float:
-        """The smooth bound."""
-        return float(self.capacity @ flat) + self.shares(flat, temperature, ramp)[0]
-
-    def evaluate(self, flat: Float, temperature: float, ramp: float) -> tuple[float, Float, Float]:
-        """The smooth bound, its gradient and its Hessian."""
-        arcs = self.arcs
-        surplus, share, accepted, density = self.shares(flat, temperature, ramp)
-        gradient = self.capacity - self.use(share * accepted[arcs.row])
-        hessian = self._curvature.at(share, accepted, density, temperature)
-        return float(self.capacity @ flat) + surplus, gradient, hessian
+    def slopes(self, shares: Shares, temperature: float) -> tuple[Float, Float]:
+        """Gradient and Hessian of the smooth bound where ``shares`` were taken."""
+        gradient = self.capacity - self.use(shares.share * shares.accepted[self.arcs.row])
+        return gradient, self._curvature.at(shares.share, shares.accepted, shares.density, temperature)
 
     def use(self, flow: npt.NDArray[Any]) -> Float:
         """How much of every limit the flow on arcs (A, workers) uses."""

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import linalg
 
 from optimizer.descent import PriceSearch, extrapolate
-from optimizer.market import Float, has_many_limits
+from optimizer.market import Float, Market, has_many_limits
 from optimizer.near import NearDual, gather_near
 from optimizer.problem import Bool
 
@@ -28,10 +28,13 @@ _GATHER = (0, 2)
 _TEMPERATURES_OF_MANY = (0.2, 0.1, 0.05, 0.05, 0.025)
 _GATHER_OF_MANY = (0, 3)
 
-#: Steps per temperature, and the fraction of the bound whose gain ends them; with more than so many
-#: limits, where a step takes a good part of a second, fewer.
-_STEPS, _SETTLED = 12, 5e-7
-_FEW_STEPS, _SOON_SETTLED = 8, 2e-6
+#: Steps per temperature; with many limits, where a step takes a good part of a second, fewer.
+_STEPS, _FEW_STEPS = 12, 8
+
+#: The gain, as a fraction of the bound, that ends them: the finer a plan can be (many workers for each fund),
+#: the finer its bound must be; never more than these. Up to so many workers every digit is cheap.
+_SETTLED_PER_FUND, _SETTLED, _SOON_SETTLED = 4e-3, 2e-6, 4e-6
+_FINELY_SETTLED, _CHEAP_WORKERS = 5e-7, 20_000
 
 #: Arcs are near within so many temperatures, and within one unit anyway.
 _REACH = 30.0
@@ -106,29 +109,39 @@ def descend(
 ) -> tuple[Float, float]:
     """Minimise the smooth bound from ``flat``, prices at zero or above; also the damping it ended with."""
     many = has_many_limits(dual.market)
-    steps, least_gain = (_FEW_STEPS, _SOON_SETTLED) if many else (_STEPS, _SETTLED)
+    least_gain = _least_gain(dual.market, many)
     scale = dual.scale(temperature)
     held: Bool | None = None
-    value, gradient, hessian = dual.evaluate(flat, temperature, ramp)
-    for _ in range(steps):
-        better = np.inf
+    here = dual.shares(flat, temperature, ramp)
+    for _ in range(_FEW_STEPS if many else _STEPS):
+        gradient, hessian = dual.slopes(here, temperature)
         for _ in range(_TRIES):
             step, promised, held = bounded_step(hessian, gradient, flat, dual.reached, damping, scale, held)
             trial = np.maximum(0.0, flat + step)
-            better = dual.value(trial, temperature, ramp)
-            if better < value and value - better > 0.05 * promised:
+            there = dual.shares(trial, temperature, ramp)
+            gain = here.value - there.value
+            if gain > 0 and gain > 0.05 * promised:
                 break
             damping *= 6.0
         else:
             return flat, damping
-        if value - better > 0.5 * promised:
+        if gain > 0.5 * promised:
             damping = max(damping / 6.0, _LEAST_DAMPING)
-        settled = value - better < least_gain * abs(better)
-        flat = trial
+        elif gain < 0.25 * promised:
+            damping *= 3.0
+        # Where a step gained far less than promised, little gained does not say that little is left.
+        settled = max(gain, promised) < least_gain * abs(there.value)
+        flat, here = trial, there
         if settled or stopped():
             break
-        value, gradient, hessian = dual.evaluate(flat, temperature, ramp)
     return flat, damping
+
+
+def _least_gain(market: Market, many: bool) -> float:
+    workers, funds = len(market.problem.workers), len(market.problem.funds)
+    if workers <= _CHEAP_WORKERS:
+        return _FINELY_SETTLED
+    return min(_SOON_SETTLED if many else _SETTLED, _SETTLED_PER_FUND * funds / workers)
 
 
 def bounded_step(
@@ -150,7 +163,8 @@ def bounded_step(
     """
     index = np.flatnonzero(moving)
     unit = scale[index]
-    curvature = hessian[np.ix_(index, index)] * unit[:, None] * unit[None, :]
+    # Single precision: the step is damped, and taken only if the bound really falls.
+    curvature = (hessian[np.ix_(index, index)] * unit[:, None] * unit[None, :]).astype(np.float32)
     curvature.flat[:: len(index) + 1] += damping
     slope, lowest = gradient[index] * unit, -flat[index] / unit
     fixed = (lowest >= -1e-9) & (slope > 0) if guess is None else guess[index]

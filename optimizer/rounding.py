@@ -39,7 +39,7 @@ def round_flows(
         cell, _ = expand(cells.start[:-1], np.maximum(0, wanted - plan.funded))
         if not len(cell) or stopped():
             return
-        open_weight = np.where(plan.fits(np.arange(len(arcs.fund))), weight, 0.0)
+        open_weight = np.where(plan.fits(), weight, 0.0)
         # Every cell's weights sum to one: tiny ones must not drown in the running total.
         mass = np.bincount(arcs.cell, weights=open_weight, minlength=cells.count)
         open_weight /= np.maximum(mass, 1e-300)[arcs.cell]
@@ -81,12 +81,13 @@ def fill_leftovers(plan: Plan, stopped: Callable[[], bool]) -> None:
     it among those with room; funds take the largest margins first.
     """
     arcs, cells = plan.arcs, plan.cells
-    candidate = np.arange(len(arcs.fund))
+    candidate = np.flatnonzero(plan.fits())
     size, batch = cells.size, 1
     while not stopped():
         # Room only shrinks here, so an arc that does not fit now never will.
         score = plan.next_score()
-        candidate = candidate[plan.fits(candidate) & (score[arcs.cell[candidate]] > 0)]
+        candidate = candidate[score[arcs.cell[candidate]] > 0]
+        candidate = candidate[plan.fits(candidate)]
         if not len(candidate):
             return
         cell = arcs.cell[candidate]

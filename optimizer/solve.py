@@ -43,6 +43,7 @@ from optimizer.rounding import fill_leftovers, round_flows
 from optimizer.rules import pair_accepted, pair_cost_rupiah
 from optimizer.tiers import covered_by_district, relative_gap, tier_value, worker_scores
 from optimizer.verify import verify
+from optimizer.widen import widen_plan
 
 if TYPE_CHECKING:
     from optimizer.exact import ExactOutcome
@@ -54,6 +55,9 @@ _FEW_ARCS = 400_000
 
 #: Else those within so many units (mean score / 50) of the cheapest; without soft flows, so many a lane.
 _NEAR, _MOST_PER_LANE = 0.5, 32
+
+#: Up to how many units above the cheapest funded cells are looked at for what funds have left.
+_REACH = 3.0
 
 #: How much worse than the last full solve a warm plan's gap may be.
 _WARM_LOSS = 0.0005
@@ -223,6 +227,10 @@ def _make_plan(market: Market, search: PriceSearch, fine: Refined | None, clock:
     exchange_workers(plan, stopped, least_gain=least_gain)
     meet_minimums(plan, stopped)
     clock.report("exchange", value=plan.value())
+    wider = None if every else widen_plan(plan, market, search.prices, least=unit, reach=_REACH * unit)
+    if wider is not None:
+        plan = wider
+        fill_leftovers(plan, _never)
     exchange_workers(plan, stopped, least_gain=least_gain)
     fill_leftovers(plan, _never)
     return plan

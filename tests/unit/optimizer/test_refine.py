@@ -35,13 +35,13 @@ def test_slope_and_curvature_are_those_of_the_smooth_bound(market: Market) -> No
     prices = find_prices(market, Clock(60.0, None, None), 0, None, 60.0).soft
     dual = NearDual(market, gather_near(market, prices, 5.0, 0.3, 0))
     flat = dual.pack(prices)
-    _, slope, curvature = dual.evaluate(flat, 0.2, 1.0)
+    slope, curvature = dual.slopes(dual.shares(flat, 0.2, 1.0), 0.2)
     rng = np.random.default_rng(1)
     for _ in range(4):
         step = rng.normal(size=len(flat)) * flat * 1e-5
-        above, slope_above, _ = dual.evaluate(flat + step, 0.2, 1.0)
-        below, slope_below, _ = dual.evaluate(flat - step, 0.2, 1.0)
-        assert (above - below) / 2 == pytest.approx(slope @ step, rel=1e-4, abs=1e-6)
+        above, below = dual.shares(flat + step, 0.2, 1.0), dual.shares(flat - step, 0.2, 1.0)
+        slope_above, slope_below = dual.slopes(above, 0.2)[0], dual.slopes(below, 0.2)[0]
+        assert (above.value - below.value) / 2 == pytest.approx(slope @ step, rel=1e-4, abs=1e-6)
         change = curvature @ step
         assert np.linalg.norm((slope_above - slope_below) / 2 - change) < 1e-3 * np.linalg.norm(change)
 
@@ -54,8 +54,8 @@ def test_refining_lowers_the_proven_bound_and_its_flows_fit_the_limits(market: M
     assert search.bound < before
     again = exact_bound(market, search.prices, cell_prices(market, search.prices))
     assert again == pytest.approx(search.bound)
-    _, share, accepted, _ = fine.dual.shares(fine.flat, fine.temperature, fine.ramp)
-    spare = fine.dual.capacity - fine.dual.use(share * accepted[fine.dual.arcs.row])
+    shares = fine.dual.shares(fine.flat, fine.temperature, fine.ramp)
+    spare = fine.dual.capacity - fine.dual.use(shares.share * shares.accepted[fine.dual.arcs.row])
     # At the minimiser what is scarce is used up and nothing is overdrawn.
     assert float(np.abs(spare) @ fine.flat) < 0.002 * search.bound
     assert (spare > -0.02 * np.maximum(fine.dual.capacity, 50)).all()
@@ -70,7 +70,7 @@ def test_whole_flows_miss_the_limits_by_little_and_take_nobody_twice(market: Mar
     assert (flows >= 0).all()
     taken = np.bincount(arcs.row, weights=flows, minlength=len(arcs.cells))
     assert (taken <= market.cells.size[arcs.cells]).all()
-    _, _, accepted, _ = fine.dual.shares(fine.flat, fine.temperature, fine.ramp)
+    accepted = fine.dual.shares(fine.flat, fine.temperature, fine.ramp).accepted
     assert np.abs(taken - accepted).max() < 3.0
     missed = np.abs(fine.dual.capacity - fine.dual.use(flows)) @ fine.flat
     assert missed < 0.15 * search.bound
