@@ -87,6 +87,7 @@ class Schedules:
             settle_seconds=self._settings.settle_seconds,
             shortest_interval_seconds=self._settings.shortest_interval_seconds,
             longest_wait_seconds=self._settings.longest_wait_seconds,
+            rest_share=self._settings.rest_share,
         )
 
     def _purge(self) -> None:

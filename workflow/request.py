@@ -2,7 +2,9 @@
 
 Every change that may alter a match leaves a row in ``allocation_signal``. A
 request goes out when the signals have been quiet for a moment, or when the
-first of them has waited long enough, and never while one is unanswered.
+first of them has waited long enough, and never while one is unanswered or the
+last match rests: under a steady stream, matching must not take the machine
+from those whose events still come in.
 """
 
 from __future__ import annotations
@@ -20,6 +22,9 @@ _DUE = text(
     )
     SELECT p.regency_code
     FROM pending p JOIN regency r ON r.code = p.regency_code
+    LEFT JOIN LATERAL (
+        SELECT m.started_at, m.finished_at FROM allocation_run m
+        WHERE m.regency_code = p.regency_code ORDER BY m.generation DESC LIMIT 1) run ON true
     WHERE r.halted_reason IS NULL
       AND NOT EXISTS (
           SELECT 1 FROM allocation_request q WHERE q.regency_code = p.regency_code AND q.answered_at IS NULL)
@@ -29,6 +34,8 @@ _DUE = text(
           SELECT 1 FROM allocation_request q
           WHERE q.regency_code = p.regency_code
             AND q.requested_at > clock_timestamp() - make_interval(secs => :shortest_interval))
+      AND coalesce(run.finished_at + (run.finished_at - run.started_at) * :rest_share, '-infinity')
+          <= clock_timestamp()
     ORDER BY p.first
     """
 )
@@ -64,10 +71,12 @@ def publish_due_requests(
     settle_seconds: float,
     shortest_interval_seconds: float,
     longest_wait_seconds: float,
+    rest_share: float = 0.0,
     stale_seconds: float = 60.0,
 ) -> int:
     """Open a request for each regency whose signals are due; returns how many were published.
 
+    After a match its regency rests for ``rest_share`` times as long as the match took.
     A request unanswered for ``stale_seconds`` is published again: its message, or the
     worker that took it, may be gone. Answering twice is harmless.
     """
@@ -78,6 +87,7 @@ def publish_due_requests(
                 "settle": settle_seconds,
                 "shortest_interval": shortest_interval_seconds,
                 "longest_wait": longest_wait_seconds,
+                "rest_share": rest_share,
             },
         ).all()
         wanted = [

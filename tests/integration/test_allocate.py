@@ -152,6 +152,21 @@ def test_a_change_during_the_solve_leaves_its_signal_for_the_next_run(engine: En
     )
 
 
+def test_after_a_match_its_regency_rests_for_as_long_as_that_took(engine: Engine) -> None:
+    add_needs(engine, 1)
+    allocate(engine)
+    with engine.begin() as connection:
+        raise_signal(connection, KUKAR)
+        connection.execute(text("UPDATE allocation_run SET started_at = finished_at - interval '1 hour'"))
+    due = {"settle_seconds": 0, "shortest_interval_seconds": 0, "longest_wait_seconds": 0}
+    assert publish_due_requests(engine, **due, rest_share=1.0) == 0
+    with engine.begin() as connection:
+        connection.execute(
+            text("UPDATE allocation_run SET finished_at = finished_at - interval '31 minutes'")
+        )
+    assert publish_due_requests(engine, **due, rest_share=1.0) == 1, "29 minutes of work, 31 of rest"
+
+
 def test_a_run_that_was_overtaken_writes_nothing(engine: Engine) -> None:
     add_needs(engine, 1)
     apply_fund(engine, pledge())
