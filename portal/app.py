@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import Final
@@ -11,6 +10,8 @@ from fastapi import FastAPI, Request, Response
 from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from sqlalchemy import Engine, select
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from models.database import open_engine
 from models.tables import Regency
@@ -74,6 +75,10 @@ CONTENT_SECURITY_POLICY: Final = "; ".join(
         "frame-ancestors 'none'",
     )
 )
+#: Kept open; as many more may be opened for a while. Opening one costs more than most pages.
+_CONNECTIONS: Final = 10
+#: A server that restarts takes longer than this, so a restart still costs a reconnect and no error page.
+_TRUSTED_SECONDS: Final = 0.5
 _HEADERS: Final = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -166,7 +171,12 @@ class PortalState:
 def create_portal(settings: PortalSettings) -> FastAPI:
     """Build the application. It opens no connection before the first request."""
     app = FastAPI(title="Gotong", docs_url=None, redoc_url=None, openapi_url=None)
-    engine = open_engine(settings.database_url, application_name="gotong-portal")
+    engine = open_engine(
+        settings.database_url,
+        pool_size=_CONNECTIONS,
+        application_name="gotong-portal",
+        trusted_seconds=_TRUSTED_SECONDS,
+    )
     app.state.portal = PortalState(
         settings,
         engine,
@@ -181,7 +191,7 @@ def create_portal(settings: PortalSettings) -> FastAPI:
     app.state.desk = Desk(settings.database_url)
     install_security(app)
     install_problems(app)
-    app.middleware("http")(_add_headers)
+    app.add_middleware(_AddHeaders)
     install_metrics(app)
     app.include_router(overview_router, dependencies=[require_overview()])
     app.include_router(health_router)
@@ -214,10 +224,20 @@ def _make_templates(language: Language) -> Environment:
     return templates
 
 
-async def _add_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    response = await call_next(request)
-    for name, value in _HEADERS.items():
-        response.headers.setdefault(name, value)
-    if not request.url.path.startswith("/static/"):
-        response.headers["Cache-Control"] = "no-store"
-    return response
+class _AddHeaders:
+    """Sets the headers that every answer has, unless its page set its own."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+                if not scope["path"].startswith("/static/"):
+                    headers["Cache-Control"] = "no-store"
+            await send(message)
+
+        await self._app(scope, receive, with_headers if scope["type"] == "http" else send)

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from fastapi import Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 
+from models.database import connect_alone
 from portal.access import Permission, is_granted
 from portal.navigation import menu_of
 from portal.region_name import region_name
@@ -123,7 +124,7 @@ def _count_alerts(request: Request, visitor: Visitor | None) -> int | None:
     """Open alerts that concern the visitor; ``None`` for who reads none. Whole pages ask, parts do not."""
     if visitor is None or not is_granted(visitor, Permission.READ_ALERTS):
         return None
-    with request.app.state.portal.engine.connect() as connection:
+    with connect_alone(request.app.state.portal.engine) as connection:
         return count_concerning(connection, visitor)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -13,6 +12,7 @@ from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 from sqlalchemy.exc import OperationalError
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from portal.access import ForbiddenError, NotFoundError, NotSignedInError, read_api_key
 from portal.cookies import read_session_cookie
@@ -87,20 +87,31 @@ def is_own_change(request: Request) -> bool:
     return "authorization" in request.headers and read_session_cookie(request) is None
 
 
-async def guard_changes(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Refuse changes from other sites and from who asks too often, before anything else is done."""
+class GuardChanges:
+    """Refuses changes from other sites and from who asks too often, before anything else is done."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As ASGI has it."""
+        refusal = _refuse(Request(scope)) if scope["type"] == "http" else None
+        await (refusal or self._app)(scope, receive, send)
+
+
+def _refuse(request: Request) -> Response | None:
     if request.method not in SAFE_METHODS and not is_own_change(request):
         return render_refusal(request, 403, "cross_site")
     try:
         request.app.state.portal.limits.check_address(request)
     except TooManyRequestsError as error:
         return _too_many(request, error.retry_after_seconds)
-    return await call_next(request)
+    return None
 
 
 def install_security(app: FastAPI) -> None:
     """Add the guard and the answers to refusals. Add middleware that sets headers after this."""
-    app.middleware("http")(guard_changes)
+    app.add_middleware(GuardChanges)
 
     @app.exception_handler(NotSignedInError)
     def _not_signed_in(request: Request, error: NotSignedInError) -> Response:

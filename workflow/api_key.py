@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 from sqlalchemy import Connection, Engine, insert, select, text, update
 
 from models.api_tables import ApiKey
+from models.database import connect_alone
 from models.role import Role
 from workflow.account import AccountRefusedError, Scope, check_scope, digest, make_token
 from workflow.record import record_action
@@ -138,7 +139,7 @@ def find_key(engine: Engine, key_id: uuid.UUID, now: dt.datetime) -> KeyView | N
 
 def check_key(engine: Engine, token: str, now: dt.datetime) -> Visitor | None:
     """Who comes with this key; ``None`` when it is unknown, expired or revoked."""
-    with engine.begin() as connection:
+    with connect_alone(engine) as connection:
         row = connection.execute(
             select(ApiKey.__table__).where(
                 ApiKey.token_hash == digest(token), ApiKey.revoked_at.is_(None), ApiKey.expires_at > now

@@ -20,6 +20,7 @@ import pyotp
 from sqlalchemy import Connection, Engine, delete, insert, literal, or_, select, update
 
 from models.account_tables import Account, AccountSession, OidcAttempt, RecoveryCode
+from models.database import connect_alone
 from models.role import SECOND_FACTOR_ROLES, Role
 from models.vault import Vault
 from workflow.account import digest, end_sessions, make_token, open_totp_secret, seal_totp_secret
@@ -131,7 +132,7 @@ def sign_in(
 
 def check_session(engine: Engine, token: str, now: dt.datetime, *, demo: bool = False) -> Visitor | None:
     """Whose session it is, with the rights of this moment; ``None`` when it ended or never was."""
-    with engine.begin() as connection:
+    with connect_alone(engine) as connection:
         row = connection.execute(
             select(
                 *_ACCOUNT,
