@@ -21,9 +21,13 @@ from sqlalchemy import (
     Integer,
     Select,
     SmallInteger,
+    Subquery,
     Text,
     bindparam,
+    cast,
     column,
+    func,
+    literal,
     select,
     text,
 )
@@ -67,9 +71,9 @@ _GROUPS = text(
 )
 
 _WORKERS: Final = f"""
-    SELECT l.id, left(encode(sha256(convert_to(:salt || l.worker_id, 'UTF8')), 'hex'), 12) AS pseudonym,
-           g.shown_district AS district, g.shown_occupation AS occupation, l.programmes, l.months,
-           l.start_month, CASE l.state WHEN 'confirming' THEN 'proposed' ELSE l.state END AS state
+    SELECT l.id, l.worker_id, g.shown_district AS district, g.shown_occupation AS occupation,
+           l.programmes, l.months, l.start_month,
+           CASE l.state WHEN 'confirming' THEN 'proposed' ELSE l.state END AS state
     FROM {_LINES} l
     JOIN unnest(CAST(:districts AS text[]), CAST(:occupations AS text[]), CAST(:shown_districts AS text[]),
                 CAST(:shown_occupations AS text[]))
@@ -276,11 +280,16 @@ def select_workers(vault: Vault, funder: str, shown: Mapping[Group, Group]) -> t
 
     The pseudonym is the same on every page of this company, and another one at every other company.
     """
-    salt = vault.fingerprint(f"pseudonym for {funder}".encode()).hex()
-    lines = (
+    lines = select_lines(funder, shown)
+    named = name_workers(vault, funder, lines).subquery("named")
+    return select(named), named.c
+
+
+def select_lines(funder: str, shown: Mapping[Group, Group]) -> Subquery:
+    """The same lines with ``worker_id`` instead of the pseudonym, which only the lines of a page need."""
+    return (
         text(_WORKERS)
         .bindparams(
-            bindparam("salt", salt, Text),
             bindparam("funder", funder, Text),
             bindparam("districts", [group[0] for group in shown], ARRAY(Text)),
             bindparam("occupations", [group[1] for group in shown], ARRAY(Text)),
@@ -289,7 +298,7 @@ def select_workers(vault: Vault, funder: str, shown: Mapping[Group, Group]) -> t
         )
         .columns(
             column("id", Integer),
-            column("pseudonym", Text),
+            column("worker_id", Integer),
             column("district", Text),
             column("occupation", Text),
             column("programmes", SmallInteger),
@@ -299,7 +308,14 @@ def select_workers(vault: Vault, funder: str, shown: Mapping[Group, Group]) -> t
         )
         .subquery("lines")
     )
-    return select(lines), lines.c
+
+
+def name_workers(vault: Vault, funder: str, lines: Subquery) -> Select[Any]:
+    """``lines`` with a pseudonym in the place of ``worker_id``."""
+    salt = vault.fingerprint(f"pseudonym for {funder}".encode()).hex()
+    salted = func.convert_to(literal(salt, Text) + cast(lines.c.worker_id, Text), "UTF8")
+    pseudonym = func.left(func.encode(func.sha256(salted), "hex"), 12).label("pseudonym")
+    return select(pseudonym, *(each for each in lines.c if each.name != "worker_id"))
 
 
 def read_months(connection: Connection, funder: str, timezone: str) -> list[MonthOfMoney]:
