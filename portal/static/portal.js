@@ -21,16 +21,41 @@
   });
 })();
 
-// A filter sends itself when something is chosen; a form marked data-confirm asks once before it is sent.
+// A filter sends itself when something is chosen.
+document.addEventListener("change", (event) => {
+  const field = event.target;
+  if (field.matches("select[data-submit], input[data-submit]")) field.form.requestSubmit();
+});
+
+// A form marked data-confirm and a button marked data-all ask once before they are sent. The figures around
+// them may have been swapped meanwhile: what was asked about is sent all the same.
 (() => {
   "use strict";
-  document.addEventListener("change", (event) => {
-    const field = event.target;
-    if (field.matches("select[data-submit], input[data-submit]")) field.form.requestSubmit();
-  });
+  const dialog = document.getElementById("ask");
+  const ask = (question, then) => {
+    document.getElementById("ask-words").textContent = question;
+    dialog.returnValue = "";
+    dialog.addEventListener("close", () => dialog.returnValue === "yes" && then(), { once: true });
+    dialog.showModal();
+  };
+  const send = (form, button) => {
+    form.dataset.asked = "yes";
+    if (!form.isConnected) {
+      form.hidden = true;
+      document.body.append(form);
+    }
+    form.requestSubmit(button);
+  };
   document.addEventListener("submit", (event) => {
-    const question = event.target.dataset.confirm;
-    if (question && !window.confirm(question)) event.preventDefault();
+    const form = event.target;
+    const button = event.submitter;
+    const question = form.dataset.confirm ?? button?.dataset.all;
+    if (!question || form.dataset.asked) {
+      delete form.dataset.asked;
+      return;
+    }
+    event.preventDefault();
+    ask(question, () => send(form, button));
   });
 })();
 

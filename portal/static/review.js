@@ -29,12 +29,9 @@
   };
   document.addEventListener("keydown", (event) => {
     const field = event.target.matches("input:not([type=checkbox]), select, textarea");
-    if (field || event.ctrlKey || event.metaKey || event.altKey || !Object.hasOwn(keys, event.key)) return;
+    const asked = document.querySelector("dialog[open]");
+    if (field || asked || event.ctrlKey || event.metaKey || event.altKey || !Object.hasOwn(keys, event.key)) return;
     event.preventDefault();
     keys[event.key]();
-  });
-  document.addEventListener("click", (event) => {
-    const question = event.target.closest("[data-all]")?.dataset.all;
-    if (question && !window.confirm(question)) event.preventDefault();
   });
 })();

@@ -43,8 +43,9 @@ def test_two_officers_approve_a_batch_while_events_stream_in(
     file = tmp_path / "workers.jsonl"
     file.write_text(json.dumps(row) + "\n")
     house.run("events", "send", str(file))
-    first.on("dialog", lambda dialog: dialog.accept())
     first.get_by_role("button", name="Approve all").click()
+    expect(first.get_by_role("dialog")).to_contain_text("Approve all")
+    first.get_by_role("dialog").get_by_role("button", name="Continue").click()
     expect(first.get_by_text("Waits for a second officer")).to_be_visible(timeout=30_000)
     first.get_by_role("link", name="The decision").click()
     expect(first.get_by_text("another officer must confirm it")).to_be_visible()

@@ -149,7 +149,6 @@ def furnish(browser: Browser, url: str) -> None:
     company.close()
     officer = sign_in(browser, url, EMAILS["officer"])
     page = officer.new_page()
-    page.on("dialog", lambda dialog: dialog.accept())
     for do in ("Approve selected", None):
         page.goto(f"{url}/review?lang=en")
         page.get_by_role("button", name="Open the batch:").first.click()
