@@ -10,11 +10,13 @@ from fastapi.openapi.utils import get_openapi
 
 from portal.access import Permission, require
 from portal.api.advice import router as advice_router
+from portal.api.alert_overrides import router as alert_overrides_router
 from portal.api.alerts import router as alerts_router
 from portal.api.books import router as books_router
 from portal.api.company import router as company_router
 from portal.api.enrolment import router as enrolment_router
 from portal.api.funds import router as funds_router
+from portal.api.halts import router as halts_router
 from portal.api.money import router as money_router
 from portal.api.offers import router as offers_router
 from portal.api.operation import router as operation_router
@@ -58,7 +60,9 @@ for _part in (
     company_router,
     verification_router,
     alerts_router,
+    alert_overrides_router,
     operation_router,
+    halts_router,
     money_router,
     funds_router,
     enrolment_router,

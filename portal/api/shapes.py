@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
@@ -191,6 +191,37 @@ class AlertRule(BaseModel):
     severity: str
     enabled: bool
     escalate_after_hours: int | None
+
+
+class HeldRule(BaseModel):
+    """Where a rule fires and clears at a place; ``own`` when it has thresholds of its own there."""
+
+    rule: str
+    kind: str
+    fire: int
+    clear: int
+    enabled: bool
+    own: bool
+
+
+class PlaceRules(BaseModel):
+    """The rules as they hold for one fund or district."""
+
+    place: Literal["fund", "district"]
+    code: str
+    rules: list[HeldRule]
+
+
+class CancelledRun(BaseModel):
+    """The match that was asked to stop; it does so within about a second."""
+
+    run: uuid.UUID
+
+
+class Resumed(BaseModel):
+    """The regency or topic that goes on."""
+
+    resumed: str
 
 
 class Reach(BaseModel):

@@ -110,6 +110,19 @@ ROWS: Final[dict[tuple[str, str], Row]] = {
     ("PUT", f"{_API}/alert-rules/{{name}}"): Row(
         signed_in(428, "officer"), json=_RULE, objects="alert rule", scoped=_OFFICER
     ),
+    **{
+        (method, f"{_API}/alert-overrides/{place}s/{{code}}"): Row(
+            signed_in(status, "officer"),
+            json={"rule": rule, "own": None} if method == "PATCH" else None,
+            objects=place,
+            scoped=_OFFICER,
+        )
+        for place, rule in (("fund", "fund_lapse"), ("district", "waiting_long"))
+        for method, status in (("GET", 200), ("PATCH", 428))
+    },
+    ("POST", f"{_API}/runs/cancel"): Row(signed_in(400, "officer")),
+    ("POST", f"{_API}/regencies/{{regency}}/resume"): Row(signed_in(404, "administrator")),
+    ("POST", f"{_API}/intake/{{topic}}/resume"): Row(signed_in(400, "administrator")),
     ("GET", f"{_API}/offers"): Row(signed_in(200, *_OFFICE, *_COMPANY)),
     ("POST", f"{_API}/offers"): Row(signed_in(400, *_COMPANY), json=OFFER),
     ("GET", f"{_API}/offers/{{offer_id}}"): Row(

@@ -149,6 +149,70 @@ def test_a_rule_of_alerts_is_changed_as_it_was_read(enter: Callable[[Role], Call
     assert wrong.json()["type"] == "urn:gotong:problem:clear_above_fire"
 
 
+def test_a_fund_gets_thresholds_of_its_own_and_the_regencys_again(
+    engine: Engine, enter: Callable[[Role], Caller]
+) -> None:
+    apply_fund(engine, pledge("api-ambang", 1_000_000, npwp=COMPANY))
+    officer, path = enter("officer"), "/alert-overrides/funds/api-ambang"
+
+    def held() -> dict[str, Any]:
+        rules = officer("GET", path).json()["rules"]
+        return {each["rule"]: (each["fire"], each["clear"], each["own"]) for each in rules}
+
+    before = held()
+    assert not before["fund_lapse"][2]
+    own = {"fire": 4_200, "clear": 4_000}
+    done = change(officer, path, {"rule": "fund_lapse", "own": own}, of=path, method="PATCH")
+    assert done.status_code == 200
+    assert held() == before | {"fund_lapse": (4_200, 4_000, True)}
+    old = officer("GET", path).headers["etag"]
+    wrong = {"rule": "fund_lapse", "own": {"fire": 100, "clear": 9_000}}
+    refused = change(officer, path, wrong, of=path, method="PATCH")
+    assert refused.json()["type"] == "urn:gotong:problem:clear_above_fire"
+    unknown = change(officer, path, {"rule": "waiting_long", "own": own}, of=path, method="PATCH")
+    assert unknown.json()["type"] == "urn:gotong:problem:rule_unknown", (
+        "a district's rule is none of a fund's"
+    )
+    change(officer, path, {"rule": "fund_lapse", "own": None}, of=path, method="PATCH")
+    assert held() == before
+    late = officer(
+        "PATCH", path, {"rule": "fund_lapse", "own": own}, if_match=old, idempotency_key=uuid.uuid4().hex
+    )
+    assert late.status_code == 412, "read before it was taken back"
+
+
+def test_what_stands_still_is_let_go_on_and_a_match_is_stopped(
+    engine: Engine, enter: Callable[[Role], Caller]
+) -> None:
+    operator, officer = enter("administrator"), enter("officer")
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE regency SET halted_reason = 'uji' WHERE code = '64.02'"))
+    key = uuid.uuid4().hex
+    gone_on = operator("POST", "/regencies/64.02/resume", idempotency_key=key)
+    assert (gone_on.status_code, gone_on.json()) == (200, {"resumed": "64.02"})
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT halted_reason FROM regency WHERE code = '64.02'")) is None
+    unknown = operator("POST", "/regencies/11.01/resume", idempotency_key=uuid.uuid4().hex)
+    assert unknown.status_code == 404
+    idle = officer("POST", "/runs/cancel", idempotency_key=uuid.uuid4().hex)
+    assert (idle.status_code, idle.json()["type"]) == (409, "urn:gotong:problem:nothing_runs")
+    with engine.begin() as connection:
+        run = connection.scalar(
+            text(
+                "INSERT INTO allocation_run (id, regency_code, generation, policy, status)"
+                " VALUES (gen_random_uuid(), '64.02', 900000, '{}', 'RUNNING') RETURNING id"
+            )
+        )
+    stopped = officer("POST", "/runs/cancel", idempotency_key=uuid.uuid4().hex)
+    assert stopped.json() == {"run": str(run)}
+    with engine.begin() as connection:
+        asked = connection.scalar(
+            text("UPDATE allocation_run SET status = 'ABANDONED' WHERE id = :id RETURNING cancel_asked_by"),
+            {"id": run},
+        )
+    assert asked is not None and asked.endswith("@api.example")
+
+
 def test_a_finding_is_kept_and_taken_back(engine: Engine, enter: Callable[[Role], Caller]) -> None:
     need_id, verifier = add_named_need(engine, 4301), enter("verifier")
     listed = verifier("GET", "/verification/workers?limit=500")
