@@ -15,8 +15,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from benchmarks.alerts.page import describe_machine, write_section
+from benchmarks.alerts.machine import describe_machine
 from benchmarks.alerts.year import DAYS, FundYear, simulate_year
+from benchmarks.section import write_section
 from workflow.alert import Reading, Rule, Standing, judge
 from workflow.alert_rules import SHIPPED, WHOLE
 from workflow.forecast import forecast_fund
@@ -185,7 +186,10 @@ def main() -> None:
         "12 months, each fund's own retention); real ones may be harder. The rule's threshold was chosen on",
         "other seeds.",
     ]
-    write_section("alerts-year", lines, dry=options.dry)
+    section = "\n".join(lines)
+    print(section)
+    if not options.dry:
+        write_section("alerts-year", section)
 
 
 if __name__ == "__main__":

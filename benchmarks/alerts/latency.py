@@ -19,7 +19,8 @@ from pathlib import Path
 
 from sqlalchemy import Connection, text
 
-from benchmarks.alerts.page import describe_machine, write_section
+from benchmarks.alerts.machine import describe_machine
+from benchmarks.section import write_section
 from gotong.broker import EmbeddedBroker
 from gotong.postgres import EmbeddedPostgres
 from models.database import open_engine
@@ -119,7 +120,10 @@ def main() -> None:
         "An open page asks what has changed every 0.4 s and shares the answer for as long, so it shows the",
         "alert at most 0.8 s later.",
     ]
-    write_section("alerts-latency", lines, dry=options.dry)
+    section = "\n".join(lines)
+    print(section)
+    if not options.dry:
+        write_section("alerts-latency", section)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.allocator.instances import SHAPES, make_instance
+from benchmarks.section import write_section
 
 SIZES = {
     "1k": (1_000, 55),
@@ -31,15 +32,13 @@ SIZES = {
 }
 #: Seconds per method and size; rivals get as much as the largest aim, or more.
 LIMITS = {"1k": 30.0, "10k": 60.0, "100k": 120.0, "1M": 120.0, "1M-1k": 120.0, "5M": 300.0}
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "BENCHMARKS.md"
-BEGIN, END = "<!-- allocator:begin -->", "<!-- allocator:end -->"
 
 
 def main() -> int:
     """Read the command line, run, write the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.allocator", description=__doc__)
     parser.add_argument(
-        "--sizes", nargs="+", choices=sorted(SIZES), default=["1k", "10k", "100k", "1M", "1M-1k"]
+        "--sizes", nargs="+", choices=sorted(SIZES), default=[*SIZES]
     )
     parser.add_argument("--methods", nargs="+", help="default: all that are worth running at a size")
     parser.add_argument("--shape", choices=sorted(SHAPES), default="skewed")
@@ -65,7 +64,7 @@ def main() -> int:
     table = "\n".join([*header(options), *rows])
     print(table)
     if not options.dry:
-        write_section(table)
+        write_section("allocator", table)
     return 0
 
 
@@ -169,16 +168,6 @@ def header(options: argparse.Namespace) -> list[str]:
         "| workers x funds | method | seconds | score | own bound | gap | peak | x floor | phases (s) |",
         "|---|---|---:|---:|---:|---:|---:|---:|---|",
     ]
-
-
-def write_section(table: str) -> None:
-    """Put the table between its markers, leaving the rest of the page as it is."""
-    page = PAGE.read_text() if PAGE.exists() else "# Benchmarks\n"
-    if BEGIN not in page:
-        page = page.rstrip() + f"\n\n## Allocator\n\n{BEGIN}\n{END}\n"
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}")
 
 
 if __name__ == "__main__":

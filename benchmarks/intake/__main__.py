@@ -153,9 +153,9 @@ def main() -> int:
     report = write_report(medians, described, latency, options.events, options.rounds, load_before)
     print(report)
     if options.report is not None:
-        from benchmarks.intake.report import replace_section
+        from benchmarks.section import write_section
 
-        replace_section(options.report, report)
+        write_section("intake", report, options.report)
     return 0
 
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from benchmarks.intake.latency import Latency
 
-BEGIN, END = "<!-- intake: begin -->", "<!-- intake: end -->"
 _RATIOS = (
     ("c / a", "c", "a", "at least 0.7"),
     ("d / b", "d", "b", "at least 0.5"),
@@ -30,7 +28,6 @@ def write_report(
 ) -> str:
     """Markdown with the figures and ratios of one run."""
     lines = [
-        BEGIN,
         "## Intake",
         "",
         f"`python -m benchmarks.intake --events {events} --rounds {rounds}` on {os.cpu_count()} cores"
@@ -58,12 +55,4 @@ def write_report(
             f" p99 {latency.p99_seconds:.2f} s, longest {latency.longest_seconds:.2f} s."
             " Aim: p99 at most 2 s.",
         ]
-    return "\n".join([*lines, END, ""])
-
-
-def replace_section(path: Path, section: str) -> None:
-    """Put the section in place of the former one, or at the end of the file."""
-    content = path.read_text(encoding="utf-8") if path.exists() else "# Benchmarks\n\n"
-    before, found, rest = content.partition(BEGIN)
-    after = rest.partition(END)[2].lstrip("\n") if found else ""
-    path.write_text(before + section + ("\n" + after if after else ""), encoding="utf-8")
+    return "\n".join(lines)

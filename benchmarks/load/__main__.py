@@ -30,11 +30,11 @@ from sqlalchemy import text
 from benchmarks.intake.events import EVENT_TYPE, MASTER_KEY, event_data, headers_of
 from benchmarks.load.figures import Fault, Moments, find_recoveries, outside, slope_percent_per_hour
 from benchmarks.load.house import House
+from benchmarks.section import write_section
 from models.event import PledgeChanged
 from models.vault import Vault
 from workflow.audit import audit
 
-BEGIN, END = "<!-- load: begin -->", "<!-- load: end -->"
 _MEMORY_EVERY_SECONDS = 2.0
 _DRAIN_SECONDS = 300.0
 
@@ -224,7 +224,7 @@ def tell(section: str, options: argparse.Namespace) -> None:
         file.write(json.dumps({"report": section}) + "\n")
     print(section, flush=True)
     if options.report:
-        replace_section(options.report, section)
+        write_section("load", section, options.report)
 
 
 def run(house: House, options: argparse.Namespace, load_before: float) -> tuple[str, bool]:
@@ -275,7 +275,6 @@ def run(house: House, options: argparse.Namespace, load_before: float) -> tuple[
         for name in house.faults()
     }
     lines = [
-        BEGIN,
         "## Load with faults",
         "",
         f"`python -m benchmarks.load --minutes {options.minutes:g}` on {os.cpu_count()} cores (Kafka,"
@@ -307,19 +306,8 @@ def run(house: House, options: argparse.Namespace, load_before: float) -> tuple[
             for name, values in longest.items()
             if values
         ),
-        END,
-        "",
     ]
     return "\n".join(lines), not (lost or letters or findings)
-
-
-def replace_section(path: Path, section: str) -> None:
-    content = path.read_text(encoding="utf-8")
-    before, found, rest = content.partition(BEGIN)
-    after = rest.partition(END)[2].lstrip("\n") if found else ""
-    path.write_text(
-        before.rstrip("\n") + "\n\n" + section + ("\n" + after if after else ""), encoding="utf-8"
-    )
 
 
 def main() -> int:

@@ -21,11 +21,13 @@ from benchmarks.portal.exports import measure_exports
 from benchmarks.portal.house import Portal, open_database, open_portal
 from benchmarks.portal.live import measure_screen, measure_stream
 from benchmarks.portal.pages import measure_pages
-from benchmarks.portal.report import Found, replace_section, write_report
+from benchmarks.portal.questions import measure_questions
+from benchmarks.portal.report import Found, write_report
 from benchmarks.portal.traffic import measure_traffic
+from benchmarks.section import write_section
 from workflow.audit import audit
 
-_PARTS = ("traffic", "queue", "decisions", "live", "exports", "pages")
+_PARTS = ("traffic", "queue", "decisions", "live", "exports", "pages", "questions")
 
 
 def main() -> int:
@@ -58,7 +60,7 @@ def main() -> int:
     section = write_report(found)
     print(section)
     if set(options.only) == set(_PARTS):
-        replace_section(options.report, section)
+        write_section("portal", section, options.report)
     return 1 if found.findings or found.failures else 0
 
 
@@ -99,6 +101,10 @@ def _pages(portal: Portal, found: Found) -> None:
     found.costs = measure_pages(portal)
 
 
+def _questions(portal: Portal, found: Found) -> None:
+    found.questions = measure_questions(portal)
+
+
 _MEASURE = {
     "traffic": _traffic,
     "queue": _queue,
@@ -106,6 +112,7 @@ _MEASURE = {
     "live": _live,
     "exports": _exports,
     "pages": _pages,
+    "questions": _questions,
 }
 
 

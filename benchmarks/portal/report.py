@@ -7,15 +7,12 @@ import platform
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
 from benchmarks.portal.exports import Export
 from benchmarks.portal.pages import Cost
 from benchmarks.portal.traffic import Timings, slowest
-
-BEGIN, END = "<!-- portal: begin -->", "<!-- portal: end -->"
 
 
 @dataclass(slots=True)
@@ -37,12 +34,12 @@ class Found:
     screen_seconds: list[float] = field(default_factory=list)
     exports: Sequence[Export] = ()
     costs: Sequence[Cost] = ()
+    questions: Mapping[str, list[float]] = field(default_factory=dict)
 
 
 def write_report(found: Found) -> str:
     """Markdown with the figures and their aims."""
     lines = [
-        BEGIN,
         "## Portal",
         "",
         f"`python -m benchmarks.portal` on {os.cpu_count()} cores that PostgreSQL (fsync on), the portal, the"
@@ -60,7 +57,7 @@ def write_report(found: Found) -> str:
         lines += ["", *_taken(found.exports)]
     if found.costs:
         lines += ["", *_budget(found.costs)]
-    return "\n".join([*lines, END, ""])
+    return "\n".join(lines)
 
 
 def _aims(found: Found) -> Iterator[str]:
@@ -97,6 +94,8 @@ def _aims(found: Found) -> Iterator[str]:
                 f"| commit → {name} ({len(seconds)} times)"
                 f" | median {statistics.median(seconds):.2f} s, longest {max(seconds):.2f} s | ≤ 1 s |"
             )
+    for name, (first, again) in found.questions.items():
+        yield f"| answer of the desk: {name} | first {first:.1f} s, again {again:.2f} s | |"
     if found.costs:
         most = max(cost.code_bytes for cost in found.costs)
         yield f"| script and style of a first visit | at most {most / 1000:.0f} kB | < 300 kB |"
@@ -139,12 +138,3 @@ def _budget(costs: Sequence[Cost]) -> Iterator[str]:
     if foreign := sorted({url for cost in costs for url in cost.foreign}):
         yield ""
         yield f"Not from the portal: {', '.join(foreign)}"
-
-
-def replace_section(path: Path, section: str) -> None:
-    """Put the section in place of the former one, or at the end of the file."""
-    content = path.read_text(encoding="utf-8")
-    before, found, rest = content.partition(BEGIN)
-    if not found:
-        before = before.rstrip("\n") + "\n\n"
-    path.write_text(before + section + rest.partition(END)[2].removeprefix("\n"), encoding="utf-8")
