@@ -16,18 +16,16 @@ from typing import Any, Final
 
 from sqlalchemy import (
     ARRAY,
+    BindParameter,
     Connection,
     Date,
     Integer,
+    Row,
     Select,
     SmallInteger,
-    Subquery,
     Text,
     bindparam,
-    cast,
     column,
-    func,
-    literal,
     select,
     text,
 )
@@ -70,15 +68,27 @@ _GROUPS = text(
     """  # noqa: S608 - put together from constants
 )
 
-_WORKERS: Final = f"""
-    SELECT l.id, l.worker_id, g.shown_district AS district, g.shown_occupation AS occupation,
-           l.programmes, l.months, l.start_month,
-           CASE l.state WHEN 'confirming' THEN 'proposed' ELSE l.state END AS state
-    FROM {_LINES} l
-    JOIN unnest(CAST(:districts AS text[]), CAST(:occupations AS text[]), CAST(:shown_districts AS text[]),
-                CAST(:shown_occupations AS text[]))
-           AS g(district, occupation, shown_district, shown_occupation)
+_LIVE: Final = ("proposed", "confirming", "approved", "enrolled")
+_PSEUDONYM: Final = "left(encode(sha256(convert_to(:salt || l.worker_id, 'UTF8')), 'hex'), 12) AS pseudonym"
+_STATE: Final = "CASE l.state WHEN 'confirming' THEN 'proposed' ELSE l.state END AS state"
+_SHOWN_AS: Final = """
+    unnest(CAST(:districts AS text[]), CAST(:occupations AS text[]), CAST(:shown_districts AS text[]),
+           CAST(:shown_occupations AS text[])) AS g(district, occupation, shown_district, shown_occupation)
       ON g.district = l.district_code AND g.occupation = l.occupation
+    """
+
+_WORKERS: Final = f"""
+    SELECT l.id, {_PSEUDONYM}, g.shown_district AS district, g.shown_occupation AS occupation, l.programmes,
+           l.months, l.start_month, {_STATE}
+    FROM {_LINES} l JOIN {_SHOWN_AS}
+    """  # noqa: S608 - put together from constants
+
+_NEWEST_LINES: Final = f"""
+    SELECT l.id, {_PSEUDONYM}, coalesce(g.shown_district, '') AS district,
+           coalesce(g.shown_occupation, '') AS occupation, l.programmes, l.months, l.start_month, {_STATE},
+           l.total
+    FROM portal_company_newest(CAST(:states AS text[]), :skipped, :most) l LEFT JOIN {_SHOWN_AS}
+    ORDER BY l.id DESC
     """  # noqa: S608 - put together from constants
 
 _MONTHS = text(
@@ -280,25 +290,16 @@ def select_workers(vault: Vault, funder: str, shown: Mapping[Group, Group]) -> t
 
     The pseudonym is the same on every page of this company, and another one at every other company.
     """
-    lines = select_lines(funder, shown)
-    named = name_workers(vault, funder, lines).subquery("named")
-    return select(named), named.c
-
-
-def select_lines(funder: str, shown: Mapping[Group, Group]) -> Subquery:
-    """The same lines with ``worker_id`` instead of the pseudonym, which only the lines of a page need."""
-    return (
+    lines = (
         text(_WORKERS)
         .bindparams(
+            bindparam("salt", _salt(vault, funder), Text),
             bindparam("funder", funder, Text),
-            bindparam("districts", [group[0] for group in shown], ARRAY(Text)),
-            bindparam("occupations", [group[1] for group in shown], ARRAY(Text)),
-            bindparam("shown_districts", [as_what[0] for as_what in shown.values()], ARRAY(Text)),
-            bindparam("shown_occupations", [as_what[1] for as_what in shown.values()], ARRAY(Text)),
+            *_bind_groups(shown),
         )
         .columns(
             column("id", Integer),
-            column("worker_id", Integer),
+            column("pseudonym", Text),
             column("district", Text),
             column("occupation", Text),
             column("programmes", SmallInteger),
@@ -308,14 +309,48 @@ def select_lines(funder: str, shown: Mapping[Group, Group]) -> Subquery:
         )
         .subquery("lines")
     )
+    return select(lines), lines.c
 
 
-def name_workers(vault: Vault, funder: str, lines: Subquery) -> Select[Any]:
-    """``lines`` with a pseudonym in the place of ``worker_id``."""
-    salt = vault.fingerprint(f"pseudonym for {funder}".encode()).hex()
-    salted = func.convert_to(literal(salt, Text) + cast(lines.c.worker_id, Text), "UTF8")
-    pseudonym = func.left(func.encode(func.sha256(salted), "hex"), 12).label("pseudonym")
-    return select(pseudonym, *(each for each in lines.c if each.name != "worker_id"))
+def read_newest(
+    connection: Connection,
+    vault: Vault,
+    funder: str,
+    shown: Mapping[Group, Group],
+    *,
+    state: str | None,
+    skipped: int,
+    most: int,
+) -> list[Row[Any]]:
+    """Some of the same lines (with ``state``: of that one), newest first, each with the ``total`` there is.
+
+    Only their needs and workers are looked at. A group that is too new to be among ``shown`` is withheld.
+    """
+    if not shown:
+        return []
+    states = ["proposed", "confirming"] if state == "proposed" else [state] if state else _LIVE
+    statement = text(_NEWEST_LINES).bindparams(
+        bindparam("salt", _salt(vault, funder), Text),
+        bindparam("states", list(states), ARRAY(Text)),
+        bindparam("skipped", skipped),
+        bindparam("most", most),
+        *_bind_groups(shown),
+    )
+    return list(connection.execute(statement))
+
+
+def _salt(vault: Vault, funder: str) -> str:
+    return vault.fingerprint(f"pseudonym for {funder}".encode()).hex()
+
+
+def _bind_groups(shown: Mapping[Group, Group]) -> tuple[BindParameter[Any], ...]:
+    columns = {
+        "districts": [group[0] for group in shown],
+        "occupations": [group[1] for group in shown],
+        "shown_districts": [as_what[0] for as_what in shown.values()],
+        "shown_occupations": [as_what[1] for as_what in shown.values()],
+    }
+    return tuple(bindparam(name, values, ARRAY(Text)) for name, values in columns.items())
 
 
 def read_months(connection: Connection, funder: str, timezone: str) -> list[MonthOfMoney]:

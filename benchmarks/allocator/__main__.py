@@ -37,9 +37,7 @@ LIMITS = {"1k": 30.0, "10k": 60.0, "100k": 120.0, "1M": 120.0, "1M-1k": 120.0, "
 def main() -> int:
     """Read the command line, run, write the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.allocator", description=__doc__)
-    parser.add_argument(
-        "--sizes", nargs="+", choices=sorted(SIZES), default=[*SIZES]
-    )
+    parser.add_argument("--sizes", nargs="+", choices=sorted(SIZES), default=[*SIZES])
     parser.add_argument("--methods", nargs="+", help="default: all that are worth running at a size")
     parser.add_argument("--shape", choices=sorted(SHAPES), default="skewed")
     parser.add_argument("--seed", type=int, default=1)

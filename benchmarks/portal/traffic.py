@@ -114,7 +114,7 @@ def read_samples(engine: Engine) -> dict[str, list[str]]:
 
 
 def measure_traffic(portal: Portal, per_second: float, seconds: float) -> dict[tuple[str, str], Timings]:
-    """By role and address; every route was asked once before, as it would have been in the morning."""
+    """By role and address; a quarter of the time as much was asked before, as it would be in a morning."""
     samples = {name: itertools.cycle(values) for name, values in read_samples(portal.engine).items()}
     return asyncio.run(_run(portal, samples, per_second, seconds))
 
@@ -137,15 +137,16 @@ async def _run(
     ) as client:
         for role, path in timings:
             await _ask(client, portal, role, path, samples, Timings(), time.perf_counter())
-        begun, asked = time.perf_counter(), []
-        for number, (role, path) in enumerate(arrivals[: int(per_second * seconds)]):
-            due = begun + number / per_second
-            if (wait := due - time.perf_counter()) > 0:
-                await asyncio.sleep(wait)
-            asked.append(
-                asyncio.create_task(_ask(client, portal, role, path, samples, timings[role, path], due))
-            )
-        await asyncio.gather(*asked)
+        warming = {route: Timings() for route in timings}
+        for counted, many in ((warming, per_second * seconds / 4), (timings, per_second * seconds)):
+            begun, asked = time.perf_counter(), []
+            for number, (role, path) in enumerate(arrivals[: int(many)]):
+                due = begun + number / per_second
+                if (wait := due - time.perf_counter()) > 0:
+                    await asyncio.sleep(wait)
+                question = _ask(client, portal, role, path, samples, counted[role, path], due)
+                asked.append(asyncio.create_task(question))
+            await asyncio.gather(*asked)
     return timings
 
 

@@ -22,8 +22,7 @@ from workflow.read_company import (
     SMALLEST_GROUP,
     Group,
     hide_small_groups,
-    name_workers,
-    select_lines,
+    read_newest,
     select_workers,
 )
 from workflow.sign_in import Visitor
@@ -31,7 +30,7 @@ from workflow.sign_in import Visitor
 router = APIRouter()
 
 _STATES: Final = {"proposed": _("Proposed"), "approved": _("Approved"), "enrolled": _("Enrolled")}
-_SORTS = ("pseudonym", "district", "occupation", "programmes", "months", "start_month", "state")
+_SORTS = ("newest", "pseudonym", "district", "occupation", "programmes", "months", "start_month", "state")
 
 
 @router.get("/company/workers")
@@ -68,7 +67,8 @@ def export_workers(request: Request, visitor: CompanyReader) -> Response:
         _("Taken by"): visitor.email,
     }
     with open_unit(request.app.state.portal.engine, visitor) as connection:
-        statement, lines, _unused = _select(request, visitor, connection, listing)
+        shown = hide_small_groups(read_company_groups(request.app, connection, funder_of(visitor)))
+        statement, lines = _select(request, visitor, listing, shown)
         rows = (
             (
                 row.pseudonym,
@@ -79,14 +79,14 @@ def export_workers(request: Request, visitor: CompanyReader) -> Response:
                 row.start_month,
                 say(_STATES[row.state]),
             )
-            for row in stream_rows(connection, listing.order(statement, lines, lines.id))
+            for row in stream_rows(connection, _order(listing, statement, lines))
         )
         return export(request, Sheet(_("Workers"), columns, rows, notes), form, "workers")
 
 
 def _listing(request: Request) -> Listing:
     return read_listing(
-        request, sorts=_SORTS, default="district", filters={"district": None, "state": tuple(_STATES)}
+        request, sorts=_SORTS, default="-newest", filters={"district": None, "state": tuple(_STATES)}
     )
 
 
@@ -94,19 +94,28 @@ def _read(
     request: Request, visitor: Visitor, connection: Connection, listing: Listing
 ) -> tuple[list[Any], int, list[str]]:
     """A page's rows, how many the filter leaves, and the districts there are to choose from."""
-    if listing.search or listing.sort == "pseudonym":
-        statement, lines, districts = _select(request, visitor, connection, listing)
-    else:  # pseudonyms take as long as all the rest: only the page's own are made
-        funder = funder_of(visitor)
-        shown = hide_small_groups(read_company_groups(request.app, connection, funder))
-        lines, districts = select_lines(funder, shown).c, _districts(shown)
-        statement = _narrow(listing, select(*lines), lines)
-    counted = statement.add_columns(func.count().over().label("total"))
-    page = listing.cut(listing.order(counted, lines, lines.id))
-    if "worker_id" in lines:
-        cut: Any = page.subquery("page")
-        page = listing.order(name_workers(vault_of(request), funder_of(visitor), cut), cut.c, cut.c.id)
-    rows = list(connection.execute(page))
+    funder = funder_of(visitor)
+    shown = hide_small_groups(read_company_groups(request.app, connection, funder))
+    districts = sorted({district for district, _occupation in shown.values() if district})
+    statement, lines = _select(request, visitor, listing, shown)
+    if (
+        listing.sort == "newest"
+        and listing.descending
+        and not (listing.search or listing.filters["district"])
+    ):
+        # What people come for first, and the one order that needs not all lines.
+        rows = read_newest(
+            connection,
+            vault_of(request),
+            funder,
+            shown,
+            state=listing.filters["state"],
+            skipped=(listing.page - 1) * listing.size,
+            most=listing.size + 1,
+        )
+    else:
+        counted = statement.add_columns(func.count().over().label("total"))
+        rows = list(connection.execute(listing.cut(_order(listing, counted, lines))))
     if rows:
         total = int(rows[0].total)
     else:  # behind the last page, perhaps
@@ -115,30 +124,23 @@ def _read(
 
 
 def _select(
-    request: Request, visitor: Visitor, connection: Connection, listing: Listing
-) -> tuple[Select[Any], Any, list[str]]:
-    """The lines that the filter leaves, their columns, and the districts there are to choose from."""
-    funder = funder_of(visitor)
-    shown = hide_small_groups(read_company_groups(request.app, connection, funder))
-    statement, columns = select_workers(vault_of(request), funder, shown)
-    statement = _narrow(listing, statement, columns)
-    if listing.search:
-        statement = statement.where(
-            contains(columns.pseudonym, listing.search) | contains(columns.occupation, listing.search)
-        )
-    return statement, columns, _districts(shown)
-
-
-def _narrow(listing: Listing, statement: Select[Any], columns: Any) -> Select[Any]:
+    request: Request, visitor: Visitor, listing: Listing, shown: Mapping[Group, Group]
+) -> tuple[Select[Any], Any]:
+    """The lines that the filter leaves, and their columns."""
+    statement, columns = select_workers(vault_of(request), funder_of(visitor), shown)
     if listing.filters["district"]:
         statement = statement.where(columns.district == listing.filters["district"])
     if listing.filters["state"]:
         statement = statement.where(columns.state == listing.filters["state"])
-    return statement
+    if listing.search:
+        statement = statement.where(
+            contains(columns.pseudonym, listing.search) | contains(columns.occupation, listing.search)
+        )
+    return statement, columns
 
 
-def _districts(shown: Mapping[Group, Group]) -> list[str]:
-    return sorted({district for district, _occupation in shown.values() if district})
+def _order(listing: Listing, statement: Select[Any], lines: Any) -> Select[Any]:
+    return listing.order(statement, {**lines, "newest": lines.id}, lines.id)
 
 
 def _bundle(mask: int) -> str:

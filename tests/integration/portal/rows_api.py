@@ -122,7 +122,7 @@ ROWS: Final[dict[tuple[str, str], Row]] = {
     },
     ("POST", f"{_API}/runs/cancel"): Row(signed_in(400, "officer")),
     ("POST", f"{_API}/regencies/{{regency}}/resume"): Row(signed_in(404, "administrator")),
-    ("POST", f"{_API}/intake/{{topic}}/resume"): Row(signed_in(400, "administrator")),
+    ("POST", f"{_API}/intake/{{topic}}/resume"): Row(signed_in(404, "administrator")),
     ("GET", f"{_API}/offers"): Row(signed_in(200, *_OFFICE, *_COMPANY)),
     ("POST", f"{_API}/offers"): Row(signed_in(400, *_COMPANY), json=OFFER),
     ("GET", f"{_API}/offers/{{offer_id}}"): Row(

@@ -185,15 +185,33 @@ def test_what_stands_still_is_let_go_on_and_a_match_is_stopped(
     engine: Engine, enter: Callable[[Role], Caller]
 ) -> None:
     operator, officer = enter("administrator"), enter("officer")
+    topic = "funding.budget-changed.v1"
     with engine.begin() as connection:
         connection.execute(text("UPDATE regency SET halted_reason = 'uji' WHERE code = '64.02'"))
-    key = uuid.uuid4().hex
-    gone_on = operator("POST", "/regencies/64.02/resume", idempotency_key=key)
-    assert (gone_on.status_code, gone_on.json()) == (200, {"resumed": "64.02"})
-    with engine.connect() as connection:
-        assert connection.scalar(text("SELECT halted_reason FROM regency WHERE code = '64.02'")) is None
+        connection.execute(
+            text(
+                "INSERT INTO intake_pause (topic, paused_at, partition, events, refused, reasons, example)"
+                " VALUES (:topic, now(), 0, 200, 150, '{}', '')"
+            ),
+            {"topic": topic},
+        )
+    apply_fund(engine, pledge("api-bocor", 1_000_000))
+    with engine.begin() as connection:  # a balance without an entry: a breach that the audit finds
+        connection.execute(text("UPDATE fund SET reserved_rupiah = 1 WHERE code = 'api-bocor'"))
+    stays = operator("POST", "/regencies/64.02/resume", idempotency_key=uuid.uuid4().hex)
+    assert (stays.status_code, stays.json()["type"]) == (409, "urn:gotong:problem:breach_stands")
+    with engine.begin() as connection:
+        halted = connection.scalar(text("SELECT halted_reason FROM regency WHERE code = '64.02'"))
+        connection.execute(text("UPDATE regency SET halted_reason = NULL"))
+        connection.execute(text("UPDATE fund SET reserved_rupiah = 0 WHERE code = 'api-bocor'"))
+    assert halted == "uji", "a breach that stands keeps it halted"
     unknown = operator("POST", "/regencies/11.01/resume", idempotency_key=uuid.uuid4().hex)
     assert unknown.status_code == 404
+    key = uuid.uuid4().hex
+    for _ in range(2):
+        gone_on = operator("POST", f"/intake/{topic}/resume", idempotency_key=key)
+        assert (gone_on.status_code, gone_on.json()) == (200, {"resumed": topic})
+    assert operator("POST", f"/intake/{topic}/resume", idempotency_key=uuid.uuid4().hex).status_code == 404
     idle = officer("POST", "/runs/cancel", idempotency_key=uuid.uuid4().hex)
     assert (idle.status_code, idle.json()["type"]) == (409, "urn:gotong:problem:nothing_runs")
     with engine.begin() as connection:
