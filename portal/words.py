@@ -28,6 +28,7 @@ _ZONES: Final = {"Asia/Jakarta": "WIB", "Asia/Makassar": "WITA", "Asia/Jayapura"
 USUAL_OCCUPATIONS: Final = {
     "farmer": "petani",
     "fisher": "nelayan",
+    "gardener": "pekebun",
     "labourer": "buruh",
     "driver": "pengemudi",
     "trader": "pedagang",

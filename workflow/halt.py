@@ -104,15 +104,14 @@ def resume_regency(engine: Engine, regency: str, officer: str, now: dt.datetime)
 
     Raises ``LookupError`` for a regency that is not served.
     """
+    with engine.connect() as connection:
+        if connection.scalar(select(Regency.code).where(Regency.code == regency)) is None:
+            raise LookupError(f"regency {regency} is not served here")
     findings = [finding for finding in audit(engine) if finding.halts]
     if findings:
         return findings
     with engine.begin() as connection:
-        resumed = connection.execute(
-            update(Regency).where(Regency.code == regency).values(halted_reason=None)
-        ).rowcount
-        if not resumed:
-            raise LookupError(f"regency {regency} is not served here")
+        connection.execute(update(Regency).where(Regency.code == regency).values(halted_reason=None))
         raise_signal(connection, regency)
         close_alerts(connection, "audit_breach", regency, now)
         record_action(connection, officer, "resume", regency, {}, now)

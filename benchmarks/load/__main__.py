@@ -267,7 +267,16 @@ def run(house: House, options: argparse.Namespace, load_before: float) -> tuple[
     faults = find_recoveries(sent, done, faults)
     calm = outside(sent, faults)
     delays = (done - sent)[calm]
+    third = np.minimum((sent[calm] - sent[0]) / seconds * 3, 2).astype(int)
+    by_third = [
+        np.percentile((delays[third == part]), 99) * 1000 for part in range(3) if (third == part).any()
+    ]
     steady = watch.samples["steady"]
+    sizes = [
+        np.mean([size for moment, size in steady if part <= (moment - steady[0][0]) / seconds * 3 < part + 1])
+        / 1e6
+        for part in range(3)
+    ]
     slope = slope_percent_per_hour(steady, min(300.0, seconds / 4))
     largest = {name: max(size for _, size in samples) for name, samples in watch.samples.items()}
     longest = {
@@ -290,9 +299,11 @@ def run(house: House, options: argparse.Namespace, load_before: float) -> tuple[
         f"| lost | {lost} | 0 |",
         f"| dead letters; findings of the audit | {letters}; {len(findings)} | 0; 0 |",
         f"| event → committed, outside faults ({calm.sum():,} events) | {describe(delays)} | p99 ≤ 250 ms |",
+        f"| the same p99 by third of the time | {', '.join(f'{each:,.0f}' for each in by_third)} ms | |",
         f"| event → committed, all of them | {describe(done - sent)} | |",
         "| memory, largest: worker; its solver's process"
         f" | {largest['steady'] / 1e6:,.0f} MB; {largest['steady solver'] / 1e6:,.0f} MB | < 512 MB |",
+        f"| the worker's by third of the time, mean | {', '.join(f'{each:,.0f}' for each in sizes)} MB | |",
         "| slope of the worker's after warm-up (the one that is not killed)"
         f" | {slope:+.1f} %/h over {seconds / 60:g} minutes | < 1 %/h |",
         f"| burst of {options.burst_rate:g}/s × {options.burst_seconds:g} s"

@@ -64,7 +64,22 @@ class CommitProxy:
         await asyncio.sleep(0.1)  # the loop closes the sockets in its next turns
 
     async def _serve(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
-        server, to_server = await self._connect()
+        try:
+            server, to_server = await self._connect()
+            try:
+                await self._pass_on(client, to_client, server, to_server)
+            finally:
+                to_server.transport.abort()
+        finally:  # whatever it was doing when it was cancelled, even if that was the connecting
+            to_client.transport.abort()
+
+    async def _pass_on(
+        self,
+        client: asyncio.StreamReader,
+        to_client: asyncio.StreamWriter,
+        server: asyncio.StreamReader,
+        to_server: asyncio.StreamWriter,
+    ) -> None:
         ways = [
             asyncio.ensure_future(self._forward(client, to_server)),
             asyncio.ensure_future(self._answer(server, to_client)),
@@ -75,8 +90,6 @@ class CommitProxy:
             for way in ways:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
-            to_client.transport.abort()
-            to_server.transport.abort()
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         folder = self._url.query.get("host")
