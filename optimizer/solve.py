@@ -56,6 +56,9 @@ _FEW_ARCS = 400_000
 #: Else those within so many units (mean score / 50) of the cheapest; without soft flows, so many a lane.
 _NEAR, _MOST_PER_LANE = 0.5, 32
 
+#: Plans made for so many workers in all, and at most so many.
+_PLANNED_WORKERS, _MOST_PLANS = 24_000, 16
+
 #: Up to how many units above the cheapest funded cells are looked at for what funds have left.
 _REACH = 3.0
 
@@ -105,7 +108,7 @@ def solve(
                 search = find_prices(market, clock, seed, previous, 0.3 * time_limit_seconds)
                 fine = refine_prices(search, score_unit(market), seed, _until(clock, 0.5))
             with clock.phase("rounding"):
-                plan = _make_plan(market, search, fine, clock, seed)
+                plan = _best_plan(market, search, fine, clock, seed)
         with clock.phase("tiers"):
             _serve_later_tiers(problem, policy, plan, clock)
     with clock.phase("naming"):
@@ -197,6 +200,20 @@ def _replan(
     gap = (search.bound - plan.value()) / max(1.0, search.bound)
     usual = 0.0004 + 0.12 * len(problem.funds) / len(problem.workers)
     return (search, plan) if gap <= max(usual, previous.gap) + _WARM_LOSS else None
+
+
+def _best_plan(market: Market, search: PriceSearch, fine: Refined | None, clock: Clock, seed: int) -> Plan:
+    """The best of several plans where that is cheap: in a small match rounding's luck weighs most."""
+    tries = min(_MOST_PLANS, _PLANNED_WORKERS // max(1, len(market.cells.score)))
+    stopped = _until(clock, 0.6)
+    best = _make_plan(market, search, fine, clock, seed)
+    for number in range(1, tries):
+        if stopped():
+            break
+        other = _make_plan(market, search, fine, clock, seed + number)
+        if other.value() > best.value():
+            best = other
+    return best
 
 
 def _make_plan(market: Market, search: PriceSearch, fine: Refined | None, clock: Clock, seed: int) -> Plan:
