@@ -63,7 +63,7 @@ class StreamSettings:
     shortest_interval_seconds: float = 0.5
     #: Under a steady stream it never gets quiet, so this is what a change waits: keep it under a second.
     longest_wait_seconds: float = 0.8
-    #: How long a regency rests after a match, in shares of what that took: half of the time is intake's.
+    #: How long a regency rests after a match, in shares of what that took, less the longest wait.
     rest_share: float = 1.0
     purge_interval_seconds: float = 60.0
     outbox_kept_seconds: float = 7 * 86_400.0

@@ -34,8 +34,8 @@ _DUE = text(
           SELECT 1 FROM allocation_request q
           WHERE q.regency_code = p.regency_code
             AND q.requested_at > clock_timestamp() - make_interval(secs => :shortest_interval))
-      AND coalesce(run.finished_at + (run.finished_at - run.started_at) * :rest_share, '-infinity')
-          <= clock_timestamp()
+      AND coalesce(run.finished_at + (run.finished_at - run.started_at) * :rest_share
+                   - make_interval(secs => :longest_wait), '-infinity') <= clock_timestamp()
     ORDER BY p.first
     """
 )
@@ -76,7 +76,8 @@ def publish_due_requests(
 ) -> int:
     """Open a request for each regency whose signals are due; returns how many were published.
 
-    After a match its regency rests for ``rest_share`` times as long as the match took.
+    After a match its regency rests for ``rest_share`` times as long as the match took, less the
+    ``longest_wait_seconds`` that changes wait anyway: short matches follow each other without a rest.
     A request unanswered for ``stale_seconds`` is published again: its message, or the
     worker that took it, may be gone. Answering twice is harmless.
     """
