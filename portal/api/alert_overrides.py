@@ -12,7 +12,7 @@ from portal.accounts.sign_in import now
 from portal.api import shapes
 from portal.api.change import IdempotencyKey, IfMatch, IfNoneMatch, answer_tagged, carry_out, etag_of
 from portal.api.problem import ProblemError
-from workflow.alert_override import Place, remove_override, rules_at, save_override
+from workflow.alert_override import Place, hold_at, remove_override, rules_at, save_override
 from workflow.alert_rules import RuleRefusedError
 from workflow.sign_in import Visitor
 
@@ -46,8 +46,7 @@ def show_fund_rules(
     request: Request, visitor: Manager, code: Code, if_none_match: IfNoneMatch = None
 ) -> Response:
     """The rules as they hold for one fund; the ETag is what a change of them names."""
-    rules = _rules(request, visitor, "fund", code)
-    return answer_tagged(rules, etag_of(rules), if_none_match)
+    return _show(request, visitor, "fund", code, if_none_match)
 
 
 @router.get("/districts/{code}", response_model=shapes.PlaceRules)
@@ -55,8 +54,7 @@ def show_district_rules(
     request: Request, visitor: Manager, code: Code, if_none_match: IfNoneMatch = None
 ) -> Response:
     """The rules as they hold for one district; the ETag is what a change of them names."""
-    rules = _rules(request, visitor, "district", code)
-    return answer_tagged(rules, etag_of(rules), if_none_match)
+    return _show(request, visitor, "district", code, if_none_match)
 
 
 @router.patch("/funds/{code}", response_model=shapes.PlaceRules)
@@ -83,6 +81,11 @@ def patch_district_rule(
 ) -> Response:
     """Give one rule other thresholds for the district, or the regency's again."""
     return _override(request, visitor, "district", code, asked, if_match, idempotency_key)
+
+
+def _show(request: Request, visitor: Visitor, place: Place, code: str, if_none_match: str | None) -> Response:
+    rules = _rules(request, visitor, place, code)
+    return answer_tagged(rules, etag_of(rules), if_none_match)
 
 
 def _override(
@@ -138,7 +141,7 @@ def _rules(request: Request, visitor: Visitor, place: Place, code: str) -> dict[
         raise NotFoundError from None
     rules = []
     for rule, own in pairs:
-        holds = own or rule
+        holds = hold_at(rule, own)
         rules.append(
             {
                 "rule": rule.name,

@@ -8,11 +8,12 @@ from benchmarks.allocator.instances import SHAPES, make_instance
 from optimizer.cells import build_cells
 from optimizer.descent import find_prices
 from optimizer.limits import find_limits
-from optimizer.market import build_market
+from optimizer.market import Market, build_market
 from optimizer.plan import Plan, make_arcs
 from optimizer.policy import DEFAULT_POLICY
 from optimizer.problem import Int64
 from optimizer.progress import Clock
+from optimizer.result import Prices
 from optimizer.rounding import fill_leftovers
 from optimizer.tiers import worker_scores
 from optimizer.widen import widen_plan, worth_left
@@ -22,12 +23,18 @@ def never() -> bool:
     return False
 
 
-def test_money_that_near_arcs_leave_unspent_finds_takers_and_limits_hold() -> None:
-    problem = make_instance(2_000, 30, 4, SHAPES["capped"])
+def open_market(workers: int, funds: int) -> tuple[Market, Prices]:
+    """A capped instance with its prices."""
+    problem = make_instance(workers, funds, 4, SHAPES["capped"])
     cells = build_cells(problem, worker_scores(problem, DEFAULT_POLICY))
     limits = find_limits(problem, cells)
     market = build_market(problem, cells, limits, limits.usable)
-    prices = find_prices(market, Clock(60.0, None, None), 0, None, 60.0).prices
+    return market, find_prices(market, Clock(60.0, None, None), 0, None, 60.0).prices
+
+
+def test_money_that_near_arcs_leave_unspent_finds_takers_and_limits_hold() -> None:
+    market, prices = open_market(2_000, 30)
+    problem, cells, limits = market.problem, market.cells, market.limits
     # Every cell starts with the first fund that accepts it, so the others have all their money left.
     has = np.flatnonzero(cells.degree[cells.group] > 0)
     first: Int64 = cells.arc_fund[cells.arc_start[cells.group[has]]].astype(np.int64)
@@ -58,11 +65,8 @@ def test_money_that_near_arcs_leave_unspent_finds_takers_and_limits_hold() -> No
 
 
 def test_a_plan_that_leaves_nothing_of_worth_stays_as_it_is() -> None:
-    problem = make_instance(500, 10, 4, SHAPES["capped"])
-    cells = build_cells(problem, worker_scores(problem, DEFAULT_POLICY))
-    limits = find_limits(problem, cells)
-    market = build_market(problem, cells, limits, limits.usable)
-    prices = find_prices(market, Clock(60.0, None, None), 0, None, 60.0).prices
+    market, prices = open_market(500, 10)
     nobody = np.zeros(0, dtype=np.int64)
-    plan = Plan(cells, limits, market.room, make_arcs(market, nobody, nobody, prices), limits.usable)
+    arcs = make_arcs(market, nobody, nobody, prices)
+    plan = Plan(market.cells, market.limits, market.room, arcs, market.limits.usable)
     assert widen_plan(plan, market, prices, least=1e12, reach=1.0) is None
